@@ -1,0 +1,192 @@
+"""The bus: one Redis or Valkey behind one interface.
+
+What it promises:
+- A command is tried once. It succeeded, or a BusError says that it may not have; nobody repeats it unseen.
+- Published state is kept as last state in the same script, so that whoever subscribes first and reads then misses
+  nothing; it is fenced by the lease, so that a collector that lost its host publishes nothing more.
+- Pub/sub itself is at most once: what is published while a subscriber is away is gone. See common/subscriber.py.
+
+An absent Redis is said once per episode, here, whoever runs into it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from common.clock import RedisClock
+from common.envelope import Version, wrap
+from common.errors import BusRefusedError, BusUnavailableError
+from common.keys import LAST_STATE_TTL_S, ROSTER_TTL_MS, WORKERS, Keys, StateKind, Worker
+from common.outage import Outage
+
+logger = logging.getLogger(__name__)
+
+SOCKET_TIMEOUT_S = 5.0
+"""Longer than any blocking read (`READ_BLOCK_MS`): a reply that takes longer means a dead connection."""
+
+READ_BLOCK_MS = 2_000
+
+_PUBLISH = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('SPUBLISH', KEYS[3], ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class RosterReading:
+    """The roster as it stood at `now_ms` on Redis' clock."""
+
+    now_ms: int
+    seen: Mapping[Worker, Mapping[str, int]]
+    """Worker → host → when last seen, ms."""
+    faults: Mapping[Worker, Mapping[str, str]]
+    """Worker → host → `<state> <reason>`."""
+
+
+class Bus:
+    """Commands to Redis, with their failures told as BusError."""
+
+    def __init__(self, url: str, keys: Keys, max_connections: int = 32) -> None:
+        self.url_shown = without_password(url)
+        self.keys = keys
+        self.clock = RedisClock()
+        self._outage = Outage(f"Redis at {self.url_shown}", logger)
+        self._redis: Redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                url,
+                max_connections=max_connections,
+                timeout=SOCKET_TIMEOUT_S,
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=3.0,
+                retry=Retry(NoBackoff(), 0),
+                client_name="fleetcast",
+            )
+        )
+        self._publish = self.script(_PUBLISH)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    @property
+    def available(self) -> bool:
+        """False from a failed command until one succeeds."""
+        return not self._outage.ongoing
+
+    @contextmanager
+    def reaching(self) -> Iterator[Redis]:
+        """The client, with what it raises told as BusError: `with bus.reaching() as redis: await redis.get(...)`."""
+        try:
+            yield self._redis
+        except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            self._outage.note(reason)
+            raise BusUnavailableError(self.url_shown, reason) from error
+        except RedisError as error:
+            raise BusRefusedError(self.url_shown, str(error)) from error
+        else:
+            self._outage.over()
+
+    def script(self, text: str) -> AsyncScript:
+        """A Lua script for `run`; all its keys must be of one host."""
+        return self._redis.register_script(text)
+
+    async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        with self.reaching():
+            return await script(keys=keys, args=args)
+
+    def pubsub(self) -> PubSub:
+        """A connection of its own to subscribe on; common/subscriber.py is its one user."""
+        return self._redis.pubsub()
+
+    async def sync_clock(self) -> None:
+        sent_at = time.monotonic()
+        with self.reaching() as redis:
+            seconds, micros = await redis.time()
+        self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
+
+    # State
+
+    async def publish_state(self, host: str, kind: StateKind, lease_token: str, version: Version, body: bytes) -> bool:
+        """Publishes a state and keeps it as the last one. False where the lease is not held: nothing has happened."""
+        keys = (self.keys.lease(host, kind), self.keys.last(host, kind), self.keys.channel(host, kind))
+        done = await self.run(self._publish, keys, (lease_token, wrap(version, body), LAST_STATE_TTL_S))
+        return bool(done)
+
+    async def last_states(self, wanted: Sequence[tuple[str, StateKind]]) -> list[bytes | None]:
+        """The last payloads of (host, kind) pairs, in their order; None where there is none."""
+        with self.reaching() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for host, kind in wanted:
+                pipeline.get(self.keys.last(host, kind))
+            found: list[bytes | None] = await pipeline.execute()
+        return found
+
+    # Roster
+
+    async def note_seen(self, host: str, worker: Worker, fault: str | None) -> None:
+        """Says that a host's worker is there, and what keeps it from its job, if anything: `gone silent`."""
+        now_ms = self.clock.now_ms()
+        with self.reaching() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.zadd(self.keys.seen(worker), {host: now_ms})
+            pipeline.zremrangebyscore(self.keys.seen(worker), "-inf", now_ms - ROSTER_TTL_MS)
+            if fault is None:
+                pipeline.hdel(self.keys.faults(worker), host)
+            else:
+                pipeline.hset(self.keys.faults(worker), host, fault)
+            await pipeline.execute()
+
+    async def read_roster(self) -> RosterReading:
+        """Every host's workers, in one round trip, however many hosts there are."""
+        sent_at = time.monotonic()
+        with self.reaching() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.time()
+            for worker in WORKERS:
+                pipeline.zrange(self.keys.seen(worker), 0, -1, withscores=True)
+                pipeline.hgetall(self.keys.faults(worker))
+            (seconds, micros), *rows = await pipeline.execute()
+        now_ms = seconds * 1000 + micros // 1000
+        self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
+        return RosterReading(
+            now_ms=now_ms,
+            seen={
+                worker: {host.decode(errors="replace"): int(score) for host, score in rows[2 * i]}
+                for i, worker in enumerate(WORKERS)
+            },
+            faults={
+                worker: {
+                    host.decode(errors="replace"): fault.decode(errors="replace")
+                    for host, fault in rows[2 * i + 1].items()
+                }
+                for i, worker in enumerate(WORKERS)
+            },
+        )
+
+
+def without_password(url: str) -> str:
+    """An address fit for logs: `redis://user:secret@host` → `redis://host`."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+async def within(awaitable: Awaitable[Any], seconds: float) -> Any:
+    """The awaitable's result, or TimeoutError."""
+    async with asyncio.timeout(seconds):
+        return await awaitable

@@ -1,0 +1,193 @@
+"""What the system speaks about: hosts' metrics, containers, actions and their outcomes.
+
+Frozen, camelCase on the wire, strict in what they accept. Units stand last in a name; times are integers, milliseconds
+since the epoch, UTC, on Redis' clock; percentages of CPU count one core as 100 in `perCorePercent` and all cores as 100
+in `percent`; `null` means unknown.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+
+class WireModel(BaseModel):
+    """The base of everything that crosses the wire."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+HostId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+ContainerRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
+Millis = Annotated[int, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0)]
+
+
+# Host metrics
+
+
+class Cpu(WireModel):
+    percent: Percent
+    """Of all cores together, 0 to 100."""
+    per_core_percent: tuple[Percent, ...]
+    cores: Annotated[int, Field(ge=1)]
+    load: tuple[float, float, float]
+    """Load averages of 1, 5 and 15 minutes."""
+
+
+class Memory(WireModel):
+    total_bytes: Bytes
+    used_bytes: Bytes
+    available_bytes: Bytes
+    percent: Percent
+
+
+class Swap(WireModel):
+    total_bytes: Bytes
+    used_bytes: Bytes
+    percent: Percent
+
+
+class Disk(WireModel):
+    mount: str
+    total_bytes: Bytes
+    used_bytes: Bytes
+    percent: Percent
+
+
+class DiskIo(WireModel):
+    read_bytes_per_sec: Rate
+    write_bytes_per_sec: Rate
+
+
+class NetworkInterface(WireModel):
+    interface: str
+    rx_bytes_per_sec: Rate
+    tx_bytes_per_sec: Rate
+
+
+class Temperature(WireModel):
+    sensor: str
+    celsius: float
+
+
+class HostMetrics(WireModel):
+    """One sample of a host."""
+
+    cpu: Cpu
+    memory: Memory
+    swap: Swap
+    disks: tuple[Disk, ...]
+    disk_io: DiskIo
+    network: tuple[NetworkInterface, ...]
+    temperatures: tuple[Temperature, ...]
+    uptime_sec: Annotated[float, Field(ge=0)]
+    processes: Annotated[int, Field(ge=0)]
+    stale: tuple[str, ...]
+    """Names of the parts above that could not be read in time: their last values stand."""
+
+
+# Containers
+
+ContainerState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+Health = Literal["starting", "healthy", "unhealthy"]
+
+
+class Port(WireModel):
+    ip: str | None
+    """The host's address that is bound; null where the port is exposed but not published."""
+    host_port: int | None
+    container_port: int
+    protocol: str
+
+
+class Container(WireModel):
+    """One container as Docker sees it. Never its environment; of its labels only those on the allow-list."""
+
+    id: str
+    """All 64 characters."""
+    name: str
+    image: str
+    state: ContainerState
+    status: str
+    """Docker's own words, `Up 3 minutes (healthy)`."""
+    health: Health | None
+    """Null where the container has no health check."""
+    created_at: Millis
+    started_at: Millis | None
+    finished_at: Millis | None
+    exit_code: int | None
+    """Null while it runs, and before its first run."""
+    oom_killed: bool
+    restart_count: Annotated[int, Field(ge=0)]
+    """Restarts by Docker's restart policy."""
+    ports: tuple[Port, ...]
+    project: str | None
+    """Compose project."""
+    service: str | None
+    """Compose service."""
+    labels: dict[str, str]
+    protected: bool
+    """True where the executor refuses every action on it."""
+
+
+# Actions
+
+ActionVerb = Literal["start", "stop", "restart", "kill", "pause", "unpause", "remove"]
+ActionStatus = Literal["accepted", "running", "succeeded", "failed", "expired", "rejected", "unknown"]
+FINAL_STATUSES: frozenset[ActionStatus] = frozenset({"succeeded", "failed", "expired", "rejected", "unknown"})
+
+
+class Expectation(WireModel):
+    """What the user saw; the action happens only while it is still so."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    state: ContainerState | None = None
+    started_at: Millis | None = None
+
+
+class ActionOrder(WireModel):
+    """An accepted action, as it stands in a host's stream."""
+
+    request_id: RequestId
+    host: HostId
+    container_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    action: ActionVerb
+    actor: str
+    edge_id: str
+    deadline: Millis
+    """After this it must not begin any more."""
+    timeout_sec: int | None = None
+    """Docker's grace before it kills, for `stop` and `restart`; null takes the container's own."""
+    expect: Expectation | None = None
+
+
+class ActionRecord(WireModel):
+    """Where an action stands: the truth that acks only hint at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    request_id: RequestId
+    host: HostId
+    container_id: str
+    action: ActionVerb
+    actor: str
+    status: ActionStatus
+    at: Millis
+    """When `status` was reached."""
+    deadline: Millis
+    error: str | None = None
+    duration_ms: int | None = None

@@ -1,0 +1,287 @@
+"""The WebSocket protocol, version 1: one JSON text frame a message, told apart by `type`.
+
+This module is the contract: docs/PROTOCOL.md and the JSON Schema (`fleetcast schema`, `/api/schema`) are made from it.
+A field marked optional is left out where it has no value; every other field is always there.
+"""
+
+import json
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from common.errors import ErrorCode, ProtocolError
+from common.models import (
+    ActionStatus,
+    ActionVerb,
+    Container,
+    ContainerRef,
+    Expectation,
+    HostId,
+    HostMetrics,
+    Millis,
+    RequestId,
+    WireModel,
+)
+
+PROTOCOL_VERSION = 1
+
+Topic = Literal["metrics", "containers", "usage", "events", "hosts"]
+TOPICS: tuple[Topic, ...] = get_args(Topic)
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+# Client to server
+
+_ChannelName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+_Channels = Annotated[tuple[_ChannelName, ...], Field(min_length=1, max_length=1000)]
+
+
+class Subscribe(WireModel):
+    """Get the last state of each matching host at once, then every change. Twice is once."""
+
+    type: Literal["subscribe"]
+    channels: _Channels
+    """`metrics`, `containers`, `usage`, `events` or `hosts`, each alone (every host) or as `metrics:<host>`."""
+
+
+class Unsubscribe(WireModel):
+    """Undo `subscribe`, channel by channel as they were named; what was not subscribed is no error."""
+
+    type: Literal["unsubscribe"]
+    channels: _Channels
+
+
+class ContainerAction(WireModel):
+    """Do something to a container. Answered with `container-ack` messages, or with one `error`."""
+
+    type: Literal["container-action"]
+    request_id: RequestId
+    """Made by the client, unique: the idempotency key. Sent again, it gets the same action's present state."""
+    host: HostId | None = None
+    """May be left out while the fleet has one host."""
+    container_id: ContainerRef
+    """Id, unambiguous id prefix, or name."""
+    action: ActionVerb
+    timeout_sec: Annotated[int, Field(ge=0, le=3600)] | None = None
+    """Docker's grace before it kills, for `stop` and `restart`; without it the container's own."""
+    expires_in_sec: Annotated[int, Field(ge=1, le=3600)] = 30
+    """What has not begun by then will not begin."""
+    expect: Expectation | None = None
+    """Act only while this is still so."""
+
+
+class Ping(WireModel):
+    """Answered with a `heartbeat` that carries the nonce."""
+
+    type: Literal["ping"]
+    nonce: Annotated[str, StringConstraints(max_length=128)] | None = None
+
+
+ClientMessage = Annotated[Subscribe | Unsubscribe | ContainerAction | Ping, Field(discriminator="type")]
+
+
+# Server to client
+
+Role = Literal["viewer", "operator", "admin"]
+LinkState = Literal["live", "stalled", "gone"]
+
+
+class Connected(WireModel):
+    """The first message."""
+
+    type: Literal["connected"] = "connected"
+    client_id: str
+    edge_id: str
+    protocol: Literal[1] = 1
+    server_time: Millis
+    heartbeat_interval_ms: int
+    user: str
+    role: Role
+
+
+class MetricsMessage(WireModel):
+    """A host's metrics."""
+
+    type: Literal["metrics"] = "metrics"
+    host: HostId
+    epoch: Millis
+    """Names one run of the collector; a later run has a higher one."""
+    seq: Millis
+    """Counts up by one within an epoch."""
+    sampled_at: Millis
+    data: HostMetrics
+
+
+class ContainersMessage(WireModel):
+    """All containers of a host."""
+
+    type: Literal["containers"] = "containers"
+    host: HostId
+    epoch: Millis
+    seq: Millis
+    sampled_at: Millis
+    data: tuple[Container, ...]
+
+
+class Link(WireModel):
+    """Whether a host's worker does its job now, and if not, why."""
+
+    state: LinkState
+    reason: Annotated[str | None, Field(exclude_if=_absent)] = None
+    """Optional: `docker-unreachable`, `silent`, `stopped`, `never-seen`, `bus-unreachable`, ..."""
+
+
+class Links(WireModel):
+    metrics: Link
+    containers: Link
+    executor: Link
+
+
+class HostStatus(WireModel):
+    host: HostId
+    status: LinkState
+    """The best of the three links: whether anything on the host is there."""
+    last_seen_at: Millis
+    """When any of its workers was last seen."""
+    links: Links
+
+
+class HostsMessage(WireModel):
+    """The roster; sent whenever a status or a link changes."""
+
+    type: Literal["hosts"] = "hosts"
+    hosts: tuple[HostStatus, ...]
+
+
+class ContainerAck(WireModel):
+    """Where an action stands: `accepted`, `running`, then a final status; one may be skipped, none goes back."""
+
+    type: Literal["container-ack"] = "container-ack"
+    request_id: RequestId
+    host: HostId
+    container_id: str
+    """All 64 characters, whatever the action named."""
+    action: ActionVerb
+    status: ActionStatus
+    at: Millis
+    actor: str
+    error: Annotated[str | None, Field(exclude_if=_absent)] = None
+    """Optional: why it is `failed`, `expired`, `rejected` or `unknown`."""
+    duration_ms: Annotated[int | None, Field(exclude_if=_absent)] = None
+    """Optional: how long Docker took."""
+
+
+class Heartbeat(WireModel):
+    """Sent every `heartbeatIntervalMs`, whatever else flows, and in answer to a `ping`."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    server_time: Millis
+    nonce: Annotated[str | None, Field(exclude_if=_absent)] = None
+    """Optional: the ping's."""
+
+
+class Error(WireModel):
+    """A message that could not be served. The connection goes on."""
+
+    type: Literal["error"] = "error"
+    code: ErrorCode
+    message: str
+    request_id: Annotated[str | None, Field(exclude_if=_absent)] = None
+    """Optional: the action's."""
+
+
+ServerMessage = Annotated[
+    Connected | MetricsMessage | ContainersMessage | HostsMessage | ContainerAck | Heartbeat | Error,
+    Field(discriminator="type"),
+]
+
+_client_message: TypeAdapter[ClientMessage] = TypeAdapter(ClientMessage)
+_server_message: TypeAdapter[ServerMessage] = TypeAdapter(ServerMessage)
+
+
+def parse_client_message(text: str | bytes) -> ClientMessage:
+    """Reads one client frame. Raises ProtocolError (`invalid-message`) that names the field, and nothing else."""
+    try:
+        return _client_message.validate_json(text)
+    except ValidationError as invalid:
+        raise ProtocolError("invalid-message", _explain(invalid), _request_id_in(text)) from None
+
+
+def parse_server_message(text: str | bytes) -> ServerMessage:
+    """Reads one server frame, for clients in Python. Raises ProtocolError."""
+    try:
+        return _server_message.validate_json(text)
+    except ValidationError as invalid:
+        raise ProtocolError("invalid-message", _explain(invalid)) from None
+
+
+def _explain(invalid: ValidationError) -> str:
+    """The first few problems in one line: `channels.0: Input should be a valid string`."""
+    problems = invalid.errors(include_url=False, include_context=False, include_input=False)
+    told = [f"{_place(problem['type'], problem['loc'])}{problem['msg']}" for problem in problems[:3]]
+    return "; ".join(told)[:500]
+
+
+def _place(kind: str, loc: tuple[int | str, ...]) -> str:
+    if kind.startswith("union_tag"):
+        return "type: "
+    # The union's tag comes first in a location; to the client it is no field.
+    path = [str(part) for part in loc[1:]]
+    return f"{'.'.join(path)}: " if path else ""
+
+
+_PRINTABLE_ID = re.compile(r"[!-~]{1,128}\Z")
+
+
+def _request_id_in(text: str | bytes) -> str | None:
+    """The request id of a message that is invalid otherwise, so that its sender knows which action was refused."""
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    request_id = found.get("requestId") if isinstance(found, dict) else None
+    return request_id if isinstance(request_id, str) and _PRINTABLE_ID.match(request_id) else None
+
+
+# Channels
+
+
+def parse_channel(name: str) -> tuple[Topic, str | None]:
+    """`metrics:web-1` → (`metrics`, `web-1`); `metrics` → (`metrics`, None). Raises ProtocolError."""
+    topic, separator, host = name.partition(":")
+    for known in TOPICS:
+        if topic == known:
+            if not separator:
+                return known, None
+            if _HOST_ID.match(host):
+                return known, host
+            raise ProtocolError(
+                "invalid-message", f"channels: {name!r:.140}: a host id has 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+    raise ProtocolError(
+        "unknown-channel", f"channels: {name!r:.140} is none of {', '.join(TOPICS)}, alone or with :<host>"
+    )
+
+
+_HOST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of both directions: `$defs`, with `ClientMessage` and `ServerMessage` on top."""
+    client = _client_message.json_schema(ref_template="#/$defs/{model}", mode="validation")
+    server = _server_message.json_schema(ref_template="#/$defs/{model}", mode="serialization")
+    definitions = {**server.pop("$defs"), **client.pop("$defs")}
+    for definition in definitions.values():
+        fixed = [name for name, field in definition.get("properties", {}).items() if "const" in field]
+        definition["required"] = sorted({*definition.get("required", ()), *fixed})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Fleetcast WebSocket protocol",
+        "description": f"Version {PROTOCOL_VERSION}. One JSON text frame a message.",
+        "$defs": {**definitions, "ClientMessage": client, "ServerMessage": server},
+        "oneOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
+    }

@@ -1,0 +1,214 @@
+"""One settings model per service: every field is an option of the command line and a `FLEETCAST_*` variable.
+
+Read once, at the entry point, and handed down as values. A wrong one ends the start with one line (exit code 2).
+"""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import SettingsError
+
+
+def _redis_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("unix:// needs the path of a socket: unix:///run/valkey.sock")
+    if parts.scheme != "unix":
+        if not parts.hostname:
+            raise ValueError("names no server: redis://localhost:6379")
+        _ = parts.port  # raises ValueError where it is no port
+    return url
+
+
+def _docker_host(address: str) -> str:
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme not in {"unix", "tcp", "http", "https"} or not rest:
+        raise ValueError("must be unix:///path/to/docker.sock or tcp://host:port")
+    return address
+
+
+def _host_id(host: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", host):
+        raise ValueError("a host id has 1 to 64 of A-Z a-z 0-9 . _ -")
+    return host
+
+
+def _loopback(address: str) -> str:
+    if address == "localhost":
+        return address
+    try:
+        loopback = ip_address(address).is_loopback
+    except ValueError:
+        raise ValueError("must be an IP address of this machine, such as 127.0.0.1") from None
+    if not loopback:
+        raise ValueError("without sign-in an edge serves this machine only: use 127.0.0.1 or ::1")
+    return address
+
+
+def _log_level(level: str) -> str:
+    if level.lower() not in {"debug", "info", "warning", "error"}:
+        raise ValueError("must be debug, info, warning or error")
+    return level.lower()
+
+
+def default_host_id() -> str:
+    """This machine's name, with what a host id may not have replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "localhost"
+
+
+def default_docker_host() -> str:
+    """The usual socket, or a rootless engine's where only that exists."""
+    rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
+    usual = Path("/var/run/docker.sock")
+    return f"unix://{rootless if rootless.exists() and not usual.exists() else usual}"
+
+
+def default_state_dir() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "fleetcast"
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Interval = Annotated[float, Field(ge=0.05, le=3600)]
+
+
+class Settings(BaseModel):
+    """What every service takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    log_level: Annotated[str, AfterValidator(_log_level)] = "info"
+    """debug, info, warning or error."""
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        return "DOCKER_HOST" if field == "docker_host" else f"FLEETCAST_{field.upper()}"
+
+    @classmethod
+    def option(cls, field: str) -> str:
+        return f"--{field.replace('_', '-')}"
+
+    @classmethod
+    def load(cls, given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Self:
+        """The settings from what the command line gave (None: not given), else the environment, else the defaults.
+
+        Raises SettingsError for the first field that is wrong.
+        """
+        values: dict[str, Any] = {}
+        for field in cls.model_fields:
+            value = given.get(field)
+            if value is None:
+                value = environ.get(cls.variable(field)) or None
+            if value is not None:
+                values[field] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as invalid:
+            problem = invalid.errors(include_url=False)[0]
+            field = str(problem["loc"][0]) if problem["loc"] else ""
+            name = f"{cls.option(field)} / {cls.variable(field)}" if field else cls.__name__
+            said = problem["msg"].removeprefix("Value error, ")
+            shown = "" if field in _SECRET else f" (it is {problem['input']!r:.100})"
+            raise SettingsError(name, f"{said}{shown}") from None
+
+
+_SECRET = frozenset({"redis_url"})
+"""Fields that may carry a password: their value is never shown."""
+
+
+class BusSettings(Settings):
+    """What every part that speaks to Redis takes."""
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://localhost:6379"
+    """Redis >= 7 or Valkey >= 8: redis://, rediss:// or unix://. With a password in it, use the variable: others on
+    this machine can read a command line."""
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "fc"
+    """Prefix of every key and channel in Redis."""
+
+
+class WorkerSettings(BusSettings):
+    """What every part of a host takes."""
+
+    host_id: Annotated[str, AfterValidator(_host_id), Field(default_factory=default_host_id)]
+    """This host's name in the fleet. Default: the machine's name."""
+    metrics_port: Port = 0
+    """Serve Prometheus metrics of this process on this port of loopback; 0 for none."""
+
+
+class MetricsCollectorSettings(WorkerSettings):
+    """`fleetcast collector metrics`."""
+
+    interval: Interval = 1.0
+    """Seconds between two samples."""
+
+
+class ContainersCollectorSettings(WorkerSettings):
+    """`fleetcast collector containers`."""
+
+    docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
+    """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
+    interval: Interval = 2.0
+    """Seconds between two lists of containers."""
+    labels: str = ""
+    """More labels to publish than compose's, OCI's and Fleetcast's: names or prefixes ending in *, comma between."""
+
+
+class ExecutorSettings(WorkerSettings):
+    """`fleetcast executor`."""
+
+    docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
+    """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
+    parallel: Annotated[int, Field(ge=1, le=64)] = 8
+    """Containers acted on at the same time."""
+
+
+class EdgeSettings(BusSettings):
+    """`fleetcast edge`."""
+
+    bind: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8080
+    """Port to listen on; 0 takes a free one."""
+    edge_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
+    """This edge's name. Default: the machine's name and a random part."""
+    allowed_origins: str = ""
+    """Origins of other pages that may connect, with commas between: https://ops.example.com. Its own is always
+    allowed."""
+    heartbeat_sec: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """Seconds between two heartbeats to a client."""
+    max_clients: Annotated[int, Field(ge=1)] = 10_000
+    """Connections at the same time; more are closed with 1013."""
+    max_message_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
+    """A longer message of a client closes its connection with 1009."""
+
+
+class UpSettings(Settings):
+    """`fleetcast up`."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of the page; a second edge takes the next one, and so on."""
+    edges: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many edges to run."""
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    """Use this Redis or Valkey instead of an embedded one. With a password in it, use the variable."""
+    state_dir: Annotated[Path, Field(default_factory=default_state_dir)]
+    """Where the embedded server keeps its data. Default: fleetcast in the user's state directory."""
+    host_id: Annotated[str, AfterValidator(_host_id)] | None = None
+    """This host's name in the fleet. Default: the machine's name."""
+
+
+class ClientSettings(Settings):
+    """`fleetcast watch` and `fleetcast act`."""
+
+    url: Annotated[str, Field(pattern=r"^wss?://[^/]+")] = "ws://127.0.0.1:8080/api/ws"
+    """An edge's WebSocket: ws://host:port/api/ws."""

@@ -1,0 +1,37 @@
+"""Waiting in tests: for something to be true, with a deadline, never for time to pass."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+
+async def eventually(
+    predicate: Callable[[], Any | Awaitable[Any]], within_s: float = 10, every_s: float = 0.02, what: str = ""
+) -> Any:
+    """Returns the predicate's first true value, or fails with the last value it gave."""
+    deadline = time.monotonic() + within_s
+    while True:
+        value = predicate()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"{what or 'the condition'} did not come true within {within_s} s; last seen: {value!r}"
+            )
+        await asyncio.sleep(every_s)
+
+
+def eventually_sync(predicate: Callable[[], Any], within_s: float = 10, every_s: float = 0.02, what: str = "") -> Any:
+    """The same for tests without a loop."""
+    deadline = time.monotonic() + within_s
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"{what or 'the condition'} did not come true within {within_s} s; last seen: {value!r}"
+            )
+        time.sleep(every_s)
+    return value
