@@ -28,6 +28,7 @@ class WireModel(BaseModel):
 
 
 HostId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+ContainerId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 ContainerRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
 Millis = Annotated[int, Field(ge=0)]
@@ -154,7 +155,7 @@ FINAL_STATUSES: frozenset[ActionStatus] = frozenset({"succeeded", "failed", "exp
 class Expectation(WireModel):
     """What the user saw; the action happens only while it is still so."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    id: ContainerId | None = None
     state: ContainerState | None = None
     started_at: Millis | None = None
 
@@ -164,7 +165,7 @@ class ActionOrder(WireModel):
 
     request_id: RequestId
     host: HostId
-    container_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    container_id: ContainerId
     action: ActionVerb
     actor: str
     edge_id: str
@@ -182,7 +183,7 @@ class ActionRecord(WireModel):
 
     request_id: RequestId
     host: HostId
-    container_id: str
+    container_id: ContainerId
     action: ActionVerb
     actor: str
     status: ActionStatus

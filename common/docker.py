@@ -1,0 +1,221 @@
+"""A small client of the Docker Engine API: the few calls that Fleetcast makes, over a Unix socket or TCP.
+
+What it promises:
+- A request is tried once, on a connection of its own: whether it was sent at all is always known. Where it may have
+  been, and no whole answer came, that is a DockerInterruptedError; every other DockerUnreachableError left the engine
+  untouched.
+- Every call ends in time, also when the engine drips its answer.
+- The API version is negotiated, and again after the engine was away: it may be another one now.
+
+An absent engine is said once per episode, here, whoever runs into it. What to ask of a container is decided elsewhere.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from common.errors import DockerApiError, DockerUnreachableError, SettingsError
+from common.models import ActionVerb
+from common.outage import Outage
+
+logger = logging.getLogger(__name__)
+
+NEWEST_API = (1, 52)
+"""The newest API version that this client was written against; a newer engine is spoken to in this one."""
+
+DEFAULT_GRACE_S = 10
+"""Docker's own, where a container names none."""
+
+MAX_CONNECTIONS = 80
+"""Above the executor's most containers at once (64), so that a ping gets through beside them."""
+
+
+@dataclass
+class DockerInterruptedError(DockerUnreachableError):
+    """The request went out, but no whole answer came: the engine may have done what was asked, or may yet do it."""
+
+    def __str__(self) -> str:
+        return f"the Docker engine at {self.address} did not answer to the end ({self.reason})"
+
+
+class Docker:
+    """One engine. Every call raises DockerUnreachableError where none answers, and DockerApiError where it refuses or
+    answers with something that is no Docker answer."""
+
+    def __init__(self, address: str, timeout_s: float = 10.0, act_margin_s: float = 15.0) -> None:
+        """`address` is a DOCKER_HOST: `unix:///path` or `tcp://host:port`. An action may take `act_margin_s` more than
+        its grace. Raises SettingsError."""
+        self.address = address
+        self._timeout_s = timeout_s
+        self._act_margin_s = act_margin_s
+        self._api: str | None = None
+        self._outage = Outage(f"Docker at {address}", logger)
+        base_url, socket_path = _endpoint(address)
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            transport=httpx.AsyncHTTPTransport(
+                uds=socket_path, limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
+            ),
+            headers={"User-Agent": "fleetcast", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    @property
+    def available(self) -> bool:
+        """False from a call that found no engine until one finds it."""
+        return not self._outage.ongoing
+
+    async def ping(self) -> None:
+        """Returns if the engine answers."""
+        _refuse_error(await self._send("GET", "/_ping"))
+
+    async def version(self) -> dict[str, Any]:
+        """What the engine says of itself; `ApiVersion` among it."""
+        return _json_object(await self._send("GET", "/version"))
+
+    async def list_containers(self) -> list[dict[str, Any]]:
+        """All containers, running or not, in Docker's own shape."""
+        listed = _json(await self._send("GET", f"{await self._negotiated()}/containers/json?all=1"))
+        if not isinstance(listed, list) or not all(isinstance(container, dict) for container in listed):
+            raise _unintelligible("its list of containers is no list of objects")
+        return listed
+
+    async def inspect(self, container_id: str) -> dict[str, Any]:
+        """Everything about one container, in Docker's own shape."""
+        path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}/json"
+        return _json_object(await self._send("GET", path))
+
+    async def act(self, container_id: str, verb: ActionVerb, *, grace_s: int | None) -> bool:
+        """Does it. True: something has changed; False: it was so already. `grace_s` is how long `stop` and `restart`
+        wait before they kill (None: DEFAULT_GRACE_S); `remove` removes no running container.
+
+        Raises DockerInterruptedError where it may or may not have been done.
+        """
+        path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}"
+        within_s = self._act_margin_s
+        if verb == "remove":
+            answer = await self._send("DELETE", path, within_s)
+        elif verb in {"stop", "restart"}:
+            grace_s = DEFAULT_GRACE_S if grace_s is None else grace_s
+            answer = await self._send("POST", f"{path}/{verb}?t={grace_s}", within_s + grace_s)
+        else:
+            answer = await self._send("POST", f"{path}/{verb}", within_s)
+        if answer.status_code == HTTPStatus.NOT_MODIFIED:
+            return False
+        _refuse_error(answer)
+        return True
+
+    async def _negotiated(self) -> str:
+        """`/v1.45`. What goes wrong here has asked the engine for nothing: never a DockerInterruptedError."""
+        if self._api is None:
+            try:
+                said = await self.version()
+            except DockerInterruptedError as error:
+                raise DockerUnreachableError(error.address, error.reason) from error
+            self._api = _api_for(said)
+        return self._api
+
+    async def _send(self, method: str, path: str, within_s: float | None = None) -> httpx.Response:
+        within_s = self._timeout_s if within_s is None else within_s
+        timeout = httpx.Timeout(within_s, connect=self._timeout_s, pool=self._timeout_s)
+        try:
+            async with asyncio.timeout(self._timeout_s + within_s):
+                answer = await self._http.request(method, path, timeout=timeout)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise self._away(DockerUnreachableError(self.address, _reason(error, self._timeout_s))) from error
+        except (httpx.TransportError, TimeoutError) as error:
+            raise self._away(DockerInterruptedError(self.address, _reason(error, within_s))) from error
+        except httpx.DecodingError as error:
+            raise _unintelligible(str(error)) from error
+        self._outage.over()
+        return answer
+
+    def _away(self, error: DockerUnreachableError) -> DockerUnreachableError:
+        self._api = None
+        self._outage.note(error.reason)
+        return error
+
+
+def _endpoint(address: str) -> tuple[str, str | None]:
+    """Base URL and, for a Unix socket, its path. Raises SettingsError."""
+    scheme, _, rest = address.partition("://")
+    if scheme == "unix" and rest.startswith("/"):
+        return "http://docker", rest
+    try:
+        parts = urlsplit(address)
+        if scheme in {"tcp", "http", "https"} and parts.hostname:
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            port = parts.port or (443 if scheme == "https" else 2375)
+            url = f"{'https' if scheme == 'https' else 'http'}://{host}:{port}{parts.path.rstrip('/')}"
+            return str(httpx.URL(url)), None
+    except (ValueError, httpx.InvalidURL):
+        pass  # the error below says it
+    raise SettingsError("--docker-host / DOCKER_HOST", f"{address!r:.200} is neither unix:///path nor tcp://host:port")
+
+
+def _api_for(said: dict[str, Any]) -> str:
+    """The version to speak with an engine that says this of itself. Raises DockerApiError."""
+    engine = _version_number(said.get("ApiVersion"))
+    oldest = said.get("MinAPIVersion")
+    if engine is None:
+        raise _unintelligible(f"its /version names no ApiVersion ({said.get('ApiVersion')!r:.40})")
+    if oldest and (_version_number(oldest) or (0, 0)) > NEWEST_API:
+        raise DockerApiError(
+            HTTPStatus.BAD_GATEWAY,
+            f"this Docker engine speaks API {oldest} and newer, Fleetcast speaks up to "
+            f"{NEWEST_API[0]}.{NEWEST_API[1]}: a newer Fleetcast is needed",
+        )
+    major, minor = min(engine, NEWEST_API)
+    return f"/v{major}.{minor}"
+
+
+def _version_number(said: object) -> tuple[int, int] | None:
+    found = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})", str(said))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _json(answer: httpx.Response) -> Any:
+    _refuse_error(answer)
+    try:
+        return json.loads(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise _unintelligible(f"its answer is no JSON ({error!s:.100})") from error
+
+
+def _json_object(answer: httpx.Response) -> dict[str, Any]:
+    found = _json(answer)
+    if not isinstance(found, dict):
+        raise _unintelligible("its answer is no JSON object")
+    return found
+
+
+def _refuse_error(answer: httpx.Response) -> None:
+    """Raises the engine's refusal as DockerApiError, in its own words."""
+    if answer.is_success:
+        return
+    message = ""
+    try:
+        said = json.loads(answer.content)
+        message = str(said["message"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        message = answer.text.strip()[:300]  # a proxy's words, or none
+    raise DockerApiError(answer.status_code, message or f"HTTP {answer.status_code} {answer.reason_phrase}".strip())
+
+
+def _unintelligible(problem: str) -> DockerApiError:
+    return DockerApiError(HTTPStatus.BAD_GATEWAY, f"what answers is no Docker engine: {problem}")
+
+
+def _reason(error: Exception, within_s: float) -> str:
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return f"no answer within {within_s:g} s"
+    return str(error) or type(error).__name__
