@@ -9,10 +9,10 @@ What it promises:
 An absent Redis is said once per episode, here, whoever runs into it.
 """
 
-import asyncio
 import logging
+import socket
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,16 @@ class RosterReading:
 class Bus:
     """Commands to Redis, with their failures told as BusError."""
 
-    def __init__(self, url: str, keys: Keys, max_connections: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        max_connections: int = 32,
+        socket_timeout_s: float = SOCKET_TIMEOUT_S,
+        keepalive_s: int = 15,
+    ) -> None:
+        """`keepalive_s`: a peer that the network has swallowed is given up by the kernel after twice that."""
         self.url_shown = without_password(url)
         self.keys = keys
         self.clock = RedisClock()
@@ -71,11 +80,12 @@ class Bus:
             BlockingConnectionPool.from_url(
                 url,
                 max_connections=max_connections,
-                timeout=SOCKET_TIMEOUT_S,
-                socket_timeout=SOCKET_TIMEOUT_S,
+                timeout=socket_timeout_s,
+                socket_timeout=socket_timeout_s,
                 socket_connect_timeout=3.0,
                 retry=Retry(NoBackoff(), 0),
                 client_name="fleetcast",
+                **_keepalive(url, keepalive_s),
             )
         )
         self._publish = self.script(_PUBLISH)
@@ -186,7 +196,9 @@ def without_password(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-async def within(awaitable: Awaitable[Any], seconds: float) -> Any:
-    """The awaitable's result, or TimeoutError."""
-    async with asyncio.timeout(seconds):
-        return await awaitable
+def _keepalive(url: str, idle_s: int) -> dict[str, Any]:
+    if url.startswith("unix:"):
+        return {}
+    probes = {"TCP_KEEPIDLE": idle_s, "TCP_KEEPINTVL": max(1, idle_s // 3), "TCP_KEEPCNT": 3}
+    known = {getattr(socket, name): value for name, value in probes.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": known}

@@ -15,6 +15,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -35,6 +36,8 @@ DEFAULT_GRACE_S = 10
 
 MAX_CONNECTIONS = 80
 """Above the executor's most containers at once (64), so that a ping gets through beside them."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass
@@ -74,9 +77,9 @@ class Docker:
         """False from a call that found no engine until one finds it."""
         return not self._outage.ongoing
 
-    async def ping(self) -> None:
+    async def ping(self, within_s: float = 5.0) -> None:
         """Returns if the engine answers."""
-        _refuse_error(await self._send("GET", "/_ping"))
+        _refuse_error(await self._send("GET", "/_ping", within_s))
 
     async def version(self) -> dict[str, Any]:
         """What the engine says of itself; `ApiVersion` among it."""
@@ -103,12 +106,12 @@ class Docker:
         path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}"
         within_s = self._act_margin_s
         if verb == "remove":
-            answer = await self._send("DELETE", path, within_s)
+            answer = await self._send("DELETE", path, within_s, patient=True)
         elif verb in {"stop", "restart"}:
             grace_s = DEFAULT_GRACE_S if grace_s is None else grace_s
-            answer = await self._send("POST", f"{path}/{verb}?t={grace_s}", within_s + grace_s)
+            answer = await self._send("POST", f"{path}/{verb}?t={grace_s}", within_s + grace_s, patient=True)
         else:
-            answer = await self._send("POST", f"{path}/{verb}", within_s)
+            answer = await self._send("POST", f"{path}/{verb}", within_s, patient=True)
         if answer.status_code == HTTPStatus.NOT_MODIFIED:
             return False
         _refuse_error(answer)
@@ -124,25 +127,42 @@ class Docker:
             self._api = _api_for(said)
         return self._api
 
-    async def _send(self, method: str, path: str, within_s: float | None = None) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, within_s: float | None = None, *, patient: bool = False
+    ) -> httpx.Response:
+        """`patient`: to take too long says nothing about the engine, only about what was asked."""
         within_s = self._timeout_s if within_s is None else within_s
         timeout = httpx.Timeout(within_s, connect=self._timeout_s, pool=self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s + within_s):
                 answer = await self._http.request(method, path, timeout=timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise self._away(DockerUnreachableError(self.address, _reason(error, self._timeout_s))) from error
+            reason = _reason(error, self._timeout_s)
+            self._note_away(reason)
+            raise DockerUnreachableError(self.address, reason) from error
         except (httpx.TransportError, TimeoutError) as error:
-            raise self._away(DockerInterruptedError(self.address, _reason(error, within_s))) from error
+            reason = _reason(error, within_s)
+            if not (patient and isinstance(error, httpx.TimeoutException | TimeoutError)):
+                self._note_away(reason)
+            raise DockerInterruptedError(self.address, reason) from error
         except httpx.DecodingError as error:
             raise _unintelligible(str(error)) from error
         self._outage.over()
         return answer
 
-    def _away(self, error: DockerUnreachableError) -> DockerUnreachableError:
+    def _note_away(self, reason: str) -> None:
         self._api = None
-        self._outage.note(error.reason)
-        return error
+        self._outage.note(reason)
+
+
+def parse_time(said: object) -> int | None:
+    """A time in Docker's words (`2026-09-01T12:34:56.123456789Z`) in ms, rounded down; None for its "never" (year 1)
+    and for what is no time."""
+    try:
+        since = datetime.fromisoformat(str(said)) - _EPOCH
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return None
+    return since // timedelta(milliseconds=1) if since > timedelta(0) else None
 
 
 def _endpoint(address: str) -> tuple[str, str | None]:

@@ -1,0 +1,155 @@
+"""A real edge in the test's own process, hosts that are nothing but their published states, and clients."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+
+from common.bus import Bus
+from common.keys import Worker
+from common.models import Container
+from common.protocol import ContainersMessage, MetricsMessage, ServerMessage, parse_server_message
+from common.settings import EdgeSettings
+from common.worker import HostWorker, StatePublisher, Tenure
+from services.edge.server import build_server
+from tests.samples import host_metrics
+from tests.support import eventually
+
+
+class Socket:
+    """A client that keeps all it receives; every message must be one of the protocol."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.received: list[ServerMessage] = []
+
+    async def send(self, message: Any) -> None:
+        await self.connection.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
+
+    async def next(self, within_s: float = 10) -> ServerMessage:
+        async with asyncio.timeout(within_s):
+            text = await self.connection.recv(decode=True)
+        message = parse_server_message(text)
+        self.received.append(message)
+        return message
+
+    async def until(self, wanted: Callable[[Any], bool], within_s: float = 10) -> Any:
+        """The first message from now on that is wanted."""
+        seen: list[str] = []
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    message = await self.next(within_s)
+                    if wanted(message):
+                        return message
+                    seen.append(message.type)
+        except TimeoutError:
+            raise AssertionError(f"the message did not come within {within_s} s; these did: {seen}") from None
+
+    async def get(self, kind: str, within_s: float = 10) -> Any:
+        return await self.until(lambda message: message.type == kind, within_s)
+
+    async def ping(self) -> None:
+        """Until everything sent before has been answered."""
+        nonce = f"ping-{id(self)}-{len(self.received)}"
+        await self.send({"type": "ping", "nonce": nonce})
+        await self.until(lambda message: message.type == "heartbeat" and message.nonce == nonce)
+
+
+class RunningEdge:
+    def __init__(self, server: uvicorn.Server, port: int) -> None:
+        self.server = server
+        self.port = port
+        self.http = f"http://127.0.0.1:{port}"
+        self.ws = f"ws://127.0.0.1:{port}/api/ws"
+
+    @asynccontextmanager
+    async def client(self, *channels: str, **options: Any) -> AsyncIterator[Socket]:
+        async with connect(self.ws, **options) as connection:
+            socket = Socket(connection)
+            assert (await socket.next()).type == "connected"
+            if channels:
+                await socket.send({"type": "subscribe", "channels": list(channels)})
+            yield socket
+
+
+@asynccontextmanager
+async def running_edge(redis_url: str, **settings: Any) -> AsyncIterator[RunningEdge]:
+    server = build_server(EdgeSettings(redis_url=redis_url, port=0, **settings))
+    serving = asyncio.create_task(server.serve())
+    try:
+        await eventually(lambda: server.started or serving.done(), what="the edge to listen")
+        yield RunningEdge(server, server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def host_worker(bus: Bus, host: str, worker: Worker) -> AsyncIterator[Tenure]:
+    """A worker of a host that holds its lease and stands in the roster, and does nothing by itself."""
+    tenures: asyncio.Queue[Tenure] = asyncio.Queue()
+
+    async def job(tenure: Tenure) -> None:
+        tenures.put_nowait(tenure)
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(HostWorker(bus, host, worker, renew_s=0.2).run(job))
+    try:
+        async with asyncio.timeout(10):
+            tenure = await tenures.get()
+        yield tenure
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+class FakeHost:
+    """A host whose collectors publish what the test says."""
+
+    def __init__(self, host: str, metrics: Tenure, containers: Tenure) -> None:
+        self.host = host
+        self.metrics_tenure = metrics
+        self.containers_tenure = containers
+        self._metrics = StatePublisher(metrics, "metrics")
+        self._containers = StatePublisher(containers, "containers")
+
+    async def publish_metrics(self, percent: float = 12.5) -> bool:
+        return await self._metrics.publish(
+            lambda version: (
+                MetricsMessage(
+                    host=self.host,
+                    epoch=version.epoch,
+                    seq=version.seq,
+                    sampled_at=self.metrics_tenure.bus.clock.now_ms(),
+                    data=host_metrics(percent),
+                )
+                .model_dump_json()
+                .encode()
+            )
+        )
+
+    async def publish_containers(self, *containers: Container) -> bool:
+        return await self._containers.publish(
+            lambda version: (
+                ContainersMessage(
+                    host=self.host,
+                    epoch=version.epoch,
+                    seq=version.seq,
+                    sampled_at=self.containers_tenure.bus.clock.now_ms(),
+                    data=containers,
+                )
+                .model_dump_json()
+                .encode()
+            )
+        )
+
+
+@asynccontextmanager
+async def fake_host(bus: Bus, host: str = "web-1") -> AsyncIterator[FakeHost]:
+    async with host_worker(bus, host, "metrics") as metrics, host_worker(bus, host, "containers") as containers:
+        yield FakeHost(host, metrics, containers)
