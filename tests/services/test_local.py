@@ -1,0 +1,396 @@
+"""`fleetcast up` as a process of its own, with a real Valkey server and small real programs for its parts."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from common.settings import UpSettings
+from services.embedded import EmbeddedServer
+from services.local import edge_ports, fleetcast_parts, taken_port
+from tests.support import eventually_sync
+
+DRIVER = Path(__file__).with_name("up_driver.py")
+ROOT = Path(__file__).parents[2]
+
+IDLE = "import signal; signal.pause()"
+STUBBORN = "import signal; signal.signal(15, lambda *_: print('not yet', flush=True))\nwhile True: signal.pause()"
+CHATTY = "while True: print('x' * 1000)"
+
+
+class Up:
+    """One run of the driver, its output in files."""
+
+    def __init__(self, tmp_path: Path, stdout: int | None = None, **wanted: Any) -> None:
+        settings = {"state_dir": str(tmp_path / "state"), "port": free_port(), **wanted.get("settings", {})}
+        parts = wanted.get("parts", {"idle": IDLE, "edge": None})
+        self.port = int(settings["port"])
+        self.state_dir = Path(settings["state_dir"])
+        self._out = tmp_path / f"out-{time.monotonic_ns()}"
+        self._err = self._out.with_suffix(".err")
+        arguments = json.dumps({"settings": settings, "limits": wanted.get("limits", {}), "parts": parts})
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, str(DRIVER), arguments],
+                stdout=out if stdout is None else stdout,
+                stderr=err,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        self.seen: dict[int, psutil.Process] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def said(self) -> str:
+        return self._out.read_text()
+
+    def complained(self) -> str:
+        return self._err.read_text()
+
+    def children(self) -> dict[str, psutil.Process]:
+        """What it runs now, by name."""
+        found = {}
+        try:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                self.seen[child.pid] = child
+                try:
+                    command = child.cmdline()
+                except psutil.Error:
+                    continue
+                if command and command[0] != sys.executable:
+                    found["valkey"] = child
+                elif len(command) == 4 and command[1] == "-c":
+                    found[command[3]] = child
+        except psutil.NoSuchProcess:
+            pass
+        return found
+
+    def wait_until_up(self, *names: str) -> "Up":
+        eventually_sync(lambda: f"Fleetcast is up: {self.url}" in self.said(), what=f"up ({self.complained()})")
+        eventually_sync(lambda: self.children().keys() >= set(names), what=f"the parts {names}")
+        return self
+
+    def signal(self, signum: int) -> float:
+        """Returns when it was sent."""
+        self.children()
+        self.process.send_signal(signum)
+        return time.monotonic()
+
+    def wait(self, within_s: float = 10) -> int:
+        return self.process.wait(within_s)
+
+    def alive(self) -> list[psutil.Process]:
+        return [child for child in self.seen.values() if is_alive(child)]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.children()
+            self.process.terminate()
+            try:
+                self.process.wait(8)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+        for child in self.alive():
+            child.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    runs: list[Up] = []
+
+    def start(**wanted: Any) -> Up:
+        runs.append(Up(tmp_path, **wanted))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.end()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_port(count: int = 1) -> int:
+    """The first of `count` consecutive free ports."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port + count <= 65536 and taken_port(range(port, port + count)) is None:
+            return port
+
+
+def settings(**fields: Any) -> UpSettings:
+    return UpSettings.load(fields, {})
+
+
+# What is started
+
+
+def test_the_parts_are_one_worker_of_each_kind_and_edges_on_consecutive_ports() -> None:
+    parts = {part.name: part for part in fleetcast_parts(settings(port=9000, edges=2, host_id="web-1"), "unix:///s")}
+    assert list(parts) == ["metrics", "containers", "executor", "edge-1", "edge-2"]
+    assert [part.argv[4:] for part in parts.values()] == [
+        ("collector", "metrics"),
+        ("collector", "containers"),
+        ("executor",),
+        ("edge",),
+        ("edge",),
+    ]
+    assert all(part.environment["FLEETCAST_HOST_ID"] == "web-1" for part in parts.values())
+    assert all(part.environment["FLEETCAST_REDIS_URL"] == "unix:///s" for part in parts.values())
+    edge = parts["edge-2"].environment
+    assert (edge["FLEETCAST_PORT"], edge["FLEETCAST_EDGE_ID"], edge["FLEETCAST_BIND"]) == (
+        "9001",
+        "edge-2",
+        "127.0.0.1",
+    )
+
+
+def test_a_password_in_the_redis_url_is_not_on_any_command_line() -> None:
+    for part in fleetcast_parts(settings(), "redis://:geheim@localhost"):
+        assert "geheim" not in " ".join(part.argv)
+
+
+def test_a_port_that_somebody_listens_on_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert taken_port(range(port, port + 1)) == port
+    assert taken_port(range(port, port + 1)) is None
+
+
+def test_the_last_port_is_65535() -> None:
+    assert list(edge_ports(settings(port=65535))) == [65535]
+
+
+# While it runs
+
+
+def test_it_says_where_the_page_is_once_an_edge_is_ready(start: Any) -> None:
+    up = start(settings={"port": free_port(2), "edges": 2}).wait_until_up("valkey", "idle", "edge-1", "edge-2")
+    assert up.said().splitlines()[0] == f"Fleetcast is up: {up.url}  (Ctrl-C ends it)"
+    assert f"other edges: http://127.0.0.1:{up.port + 1}" in up.said()
+
+
+def test_what_a_part_says_is_shown_under_its_name(start: Any) -> None:
+    speaker = (
+        "import sys; print('to out'); print('to err \\x1b[31m', file=sys.stderr); print('no newline', end='')\n" + IDLE
+    )
+    up = start(parts={"speaker": f"{speaker}", "edge": None}).wait_until_up()
+    eventually_sync(lambda: "speaker | to out\n" in up.said() and "speaker | to err �[31m\n" in up.said())
+    up.signal(signal.SIGTERM)
+    assert up.wait() == 0
+    assert "speaker | no newline\n" in up.said()
+
+
+def test_a_part_that_is_not_ready_is_reported_with_its_reason(start: Any) -> None:
+    edge = (
+        "import os, socket\n"
+        "listener = socket.create_server(('127.0.0.1', int(os.environ['FLEETCAST_PORT'])))\n"
+        "while True:\n"
+        "    client, _ = listener.accept()\n"
+        "    client.recv(4096)\n"
+        "    client.sendall(b'HTTP/1.1 503 Nope\\r\\n\\r\\nno canary was heard')\n"
+        "    client.close()\n"
+    )
+    up = start(parts={"edge": edge}, limits={"patience_s": 0.1})
+    eventually_sync(lambda: "Still starting: edge-1 is not ready: no canary was heard" in up.said())
+
+
+def test_every_process_that_is_killed_is_started_again_in_turn(start: Any) -> None:
+    up = start(parts={"one": IDLE, "two": IDLE, "edge": None}).wait_until_up("valkey", "one", "two", "edge-1")
+    for name in ("one", "two", "edge-1", "valkey"):
+        before = up.children()[name]
+        before.kill()
+        eventually_sync(lambda name=name: f"{name} was ended by SIGKILL; starting it again in 0." in up.said())
+        eventually_sync(lambda name=name, before=before: up.children().get(name, before) != before, what=name)
+    assert up.process.poll() is None
+
+
+def test_the_killed_server_serves_its_data_again(start: Any) -> None:
+    up = start().wait_until_up("valkey")
+    path = str(up.state_dir / "valkey" / "valkey.sock")
+    with redis.Redis(unix_socket_path=path) as client:
+        client.set("kept", "yes")
+        assert client.execute_command("WAITAOF", 1, 0, 5000)[0] == 1
+    up.children()["valkey"].kill()
+
+    def answers() -> bytes | None:
+        try:
+            with redis.Redis(unix_socket_path=path) as client:
+                return client.get("kept")
+        except redis.ConnectionError:
+            return None
+
+    assert eventually_sync(answers) == b"yes"
+
+
+def test_a_part_that_keeps_failing_is_tried_ever_more_slowly(start: Any) -> None:
+    up = start(parts={"failing": "import sys; sys.exit(7)", "edge": None}, limits={"restart_initial_s": 0.02})
+    eventually_sync(lambda: up.said().count("failing ended with exit code 7; starting it again in") >= 4)
+    delays = [float(line.split(" in ")[1].split()[0]) for line in up.said().splitlines() if "failing ended" in line]
+    assert delays[3] > delays[0]
+
+
+def test_with_a_redis_of_the_users_no_server_is_started(start: Any, tmp_path: Path) -> None:
+    up = start(settings={"redis_url": "redis://127.0.0.1:1"}).wait_until_up("idle", "edge-1")
+    assert "valkey" not in up.children()
+    assert not (up.state_dir / "valkey").exists()
+
+
+# How it ends
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything_in_order(start: Any, signum: int) -> None:
+    up = start().wait_until_up("valkey", "idle", "edge-1")
+    sent_at = up.signal(signum)
+    assert up.wait() == 0
+    assert time.monotonic() - sent_at < 2
+    assert up.alive() == []
+    assert up.complained() == ""
+    assert "starting it again" not in up.said()
+
+
+def test_a_part_that_does_not_end_is_killed_within_the_promised_five_seconds(start: Any) -> None:
+    up = start(parts={"stubborn": STUBBORN, "edge": None}).wait_until_up("stubborn")
+    sent_at = up.signal(signal.SIGTERM)
+    eventually_sync(lambda: "stubborn | not yet" in up.said(), what="the part's last words")
+    assert up.wait() == 0
+    assert time.monotonic() - sent_at < 5
+    assert up.alive() == []
+
+
+def test_a_second_signal_ends_everything_at_once(start: Any) -> None:
+    up = start(parts={"stubborn": STUBBORN, "edge": None}, limits={"stop_parts_s": 60}).wait_until_up("stubborn")
+    up.signal(signal.SIGINT)
+    eventually_sync(lambda: "Stopping" in up.said())
+    sent_at = up.signal(signal.SIGINT)
+    assert up.wait() == 1
+    assert time.monotonic() - sent_at < 2
+    assert up.alive() == []
+
+
+def test_a_signal_before_it_is_up_leaves_nothing_either(start: Any) -> None:
+    up = start(parts={"idle": IDLE})  # no edge: it waits for one
+    eventually_sync(lambda: "idle" in up.children())
+    up.signal(signal.SIGTERM)
+    assert up.wait() == 0
+    assert up.alive() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_sigkill_leaves_no_process_and_the_next_run_starts_clean(start: Any) -> None:
+    first = start(parts={"stubborn": STUBBORN, "edge": None}).wait_until_up("valkey", "stubborn", "edge-1")
+    first.signal(signal.SIGKILL)
+    eventually_sync(lambda: not first.alive(), within_s=10, what="the end of what it started")
+    start(settings={"port": first.port}).wait_until_up("valkey", "idle", "edge-1")
+
+
+def test_a_terminal_that_takes_no_output_neither_stops_the_parts_nor_the_end(start: Any) -> None:
+    unread, stdout = os.pipe()
+    try:
+        up = start(stdout=stdout, parts={"chatty": CHATTY, "edge": None})
+        eventually_sync(lambda: up.children().keys() >= {"chatty", "edge-1"})
+        chatty = up.children()["chatty"]
+        written = chatty.io_counters().write_chars
+        eventually_sync(lambda: chatty.io_counters().write_chars > written + (8 << 20), what="8 MB more written")
+        sent_at = up.signal(signal.SIGTERM)
+        assert up.wait() == 0
+        assert time.monotonic() - sent_at < 5
+        assert up.alive() == []
+    finally:
+        os.close(unread)
+        os.close(stdout)
+
+
+def test_it_outlives_the_reader_of_its_output(start: Any) -> None:
+    unread, stdout = os.pipe()
+    os.close(unread)
+    try:
+        up = start(stdout=stdout)
+        eventually_sync(lambda: up.children().keys() >= {"valkey", "idle", "edge-1"})
+        up.children()["idle"].kill()
+        eventually_sync(lambda: "idle" in up.children())
+        up.signal(signal.SIGTERM)
+        assert up.wait() == 0
+        assert up.complained() == ""
+    finally:
+        os.close(stdout)
+
+
+# What keeps it from starting
+
+
+def test_a_second_one_on_the_same_state_directory_says_who_is_up_and_stops(start: Any) -> None:
+    first = start().wait_until_up("valkey")
+    second = start()
+    assert second.wait() == 1
+    assert second.complained() == (
+        f"fleetcast: already up on {first.state_dir} as process {first.process.pid}: {first.url}\n"
+    )
+    assert first.process.poll() is None
+    assert first.children().keys() >= {"valkey", "idle", "edge-1"}
+
+
+def test_a_taken_port_is_one_line(start: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        up = start(settings={"port": port})
+        assert up.wait() == 1
+    assert up.complained().startswith(f"fleetcast: port {port} is in use: choose another with --port")
+    assert up.complained().count("\n") == 1
+    assert up.said() == ""
+
+
+@pytest.mark.parametrize("exit_code", [2, 78])
+def test_a_part_that_cannot_start_at_all_ends_everything_with_its_reason(start: Any, exit_code: int) -> None:
+    complaint = "fleetcast: --port: is wrong\\n╰──╯"
+    wrong = f"import sys; print('first'); print('{complaint}', file=sys.stderr); sys.exit({exit_code})"
+    up = start(parts={"wrong": wrong, "idle": IDLE})
+    assert up.wait() == 2
+    assert up.complained() == "fleetcast: wrong cannot start: --port: is wrong\n"
+    assert "starting it again" not in up.said()
+    assert up.alive() == []
+
+
+def test_edges_beyond_the_last_port_are_one_line(start: Any) -> None:
+    up = start(settings={"port": 65535, "edges": 2})
+    assert up.wait() == 2
+    assert up.complained() == "fleetcast: --port / FLEETCAST_PORT: 2 edges do not fit between it and 65535\n"
+
+
+def test_a_state_directory_that_cannot_be_used_is_one_line(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    up = start(settings={"state_dir": str(tmp_path / "file" / "state")})
+    assert up.wait() == 2
+    assert up.complained().startswith("fleetcast: --state-dir / FLEETCAST_STATE_DIR: cannot use ")
+    assert up.complained().count("\n") == 1
+
+
+async def test_a_server_that_does_not_start_says_why_in_one_line(start: Any, tmp_path: Path) -> None:
+    async with EmbeddedServer(tmp_path / "state"):
+        pass
+    [log] = (tmp_path / "state" / "valkey" / "appendonlydir").glob("*.incr.aof")
+    log.write_bytes(b"this is no append-only file\r\n" * 10)
+    up = start()
+    assert up.wait() == 1
+    assert "Bad file format reading the append only file" in up.complained()
+    assert str(tmp_path / "state" / "valkey") in up.complained()
+    assert up.complained().count("\n") == 1
