@@ -96,7 +96,7 @@ class Settings(BaseModel):
 
     @classmethod
     def option(cls, field: str) -> str:
-        return f"--{field.replace('_', '-')}"
+        return "--redis" if field == "redis_url" else f"--{field.replace('_', '-')}"
 
     @classmethod
     def load(cls, given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Self:
@@ -141,6 +141,9 @@ class WorkerSettings(BusSettings):
 
     host_id: Annotated[str, AfterValidator(_host_id), Field(default_factory=default_host_id)]
     """This host's name in the fleet. Default: the machine's name."""
+    instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
+    """Names this process across its restarts, so that it takes its own lease over at once instead of after 6 s. No two
+    processes of a host may share it. Default: a new one each time."""
     metrics_port: Port = 0
     """Serve Prometheus metrics of this process on this port of loopback; 0 for none."""
 

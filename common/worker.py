@@ -21,10 +21,11 @@ from common.telemetry import lease_held, malformed, unpublished
 
 logger = logging.getLogger(__name__)
 
-# One step: whoever holds the lease renews it, and whoever finds it free takes it.
+# One step: whoever holds the lease renews it, and whoever finds it free, or left by an earlier life, takes it.
 _HOLD = """
 local holder = redis.call('GET', KEYS[1])
-if not holder then
+local earlier_life = holder and #ARGV[3] > 0 and string.sub(holder, -#ARGV[3]) == ARGV[3]
+if not holder or earlier_life then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return ARGV[1]
 end
@@ -105,15 +106,17 @@ class HostWorker:
         host: str,
         worker: Worker,
         *,
+        instance: str | None = None,
         machine: str | None = None,
         renew_s: float = 1.0,
         lease_ttl_ms: int = LEASE_TTL_MS,
     ) -> None:
+        """`instance` names this process across its restarts: one that comes back takes its own lease over at once."""
         self._bus = bus
         self._host = host
         self._worker: Worker = worker
         self._machine = machine or machine_id()
-        self._instance = uuid.uuid4().hex[:12]
+        self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
         self._lease_ttl_ms = lease_ttl_ms
         self._key = bus.keys.lease(host, worker)
@@ -152,7 +155,7 @@ class HostWorker:
         """Keeps the lease and the roster's entry alive; an absent Redis only means that the next beat tries again."""
         while True:
             try:
-                holder = await self._take(tenure.token)
+                holder = await self._take(tenure.token, earlier_life="")
                 if holder != tenure.token:
                     raise LeaseLostError(self._host, self._worker, holder)
                 await self._bus.note_seen(self._host, self._worker, tenure.fault)
@@ -169,8 +172,9 @@ class HostWorker:
         while True:
             try:
                 epoch = await self._next_epoch()
-                token = f"{epoch} {self._machine} {self._instance}"
-                holder = await self._take(token)
+                name = f" {self._machine} {self._instance}"
+                token = f"{epoch}{name}"
+                holder = await self._take(token, earlier_life=name)
             except BusError as error:
                 logger.debug("standing by without Redis: %s", error)
                 foreign_since = None
@@ -203,8 +207,8 @@ class HostWorker:
                     logger.warning("ignoring the last state of %s on %s: %s", self._worker, self._host, error)
         return epoch
 
-    async def _take(self, token: str) -> str:
-        holder: bytes = await self._bus.run(self._hold, (self._key,), (token, self._lease_ttl_ms))
+    async def _take(self, token: str, *, earlier_life: str) -> str:
+        holder: bytes = await self._bus.run(self._hold, (self._key,), (token, self._lease_ttl_ms, earlier_life))
         return holder.decode(errors="replace")
 
     async def _leave(self, tenure: Tenure) -> None:

@@ -10,6 +10,7 @@ signal forced the end, 2 where a setting is wrong (its own or one of a part).
 
 import asyncio
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -75,6 +76,8 @@ def fleetcast_parts(settings: UpSettings, redis_url: str) -> Sequence[Part]:
         "FLEETCAST_REDIS_URL": redis_url,
         "FLEETCAST_LOG_LEVEL": settings.log_level,
         "FLEETCAST_METRICS_PORT": "0",  # one from the user's environment would be for three workers at once
+        # Only one `up` at a time owns a state directory, so its workers' leases are theirs after a crash as well.
+        "FLEETCAST_INSTANCE": f"up-{hashlib.sha256(os.fsencode(settings.state_dir.absolute())).hexdigest()[:12]}",
         "PYTHONUNBUFFERED": "1",
     }
     if settings.host_id is not None:
