@@ -61,6 +61,8 @@ class ActionDesk:
         host = self._resolve_host(asked)
         if len(self._waiting) >= MAX_WAITING:
             raise ProtocolError("rate-limited", "too many actions are under way here; try again", asked.request_id)
+        if not self._bus.available:
+            raise ProtocolError("unavailable", "not accepted: Redis is away; send it again later", asked.request_id)
         try:
             async with asyncio.timeout(5.0):
                 await hear_acks(host)
