@@ -29,7 +29,8 @@ ORDER_FIELD = "order"
 ClaimVerdict = Literal["claimed", "late", "taken", "missing", "malformed"]
 _VERDICTS: dict[bytes, ClaimVerdict] = {verdict.encode(): verdict for verdict in get_args(ClaimVerdict)}
 
-# Scripts are not rolled back: what may be refused (a key of another type) stands before what needs it done.
+# Scripts are not rolled back: what may be refused (a key of another type) stands before what needs it done. A
+# settlement begins with XACK, which needs no memory, so that a full server takes it; it refuses a claim.
 
 _SUBMIT = """
 local kind = redis.call('TYPE', KEYS[1]).ok

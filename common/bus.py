@@ -9,6 +9,7 @@ What it promises:
 An absent Redis is said once per episode, here, whoever runs into it.
 """
 
+import asyncio
 import logging
 import socket
 import time
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
@@ -59,6 +60,19 @@ class RosterReading:
     """Worker → host → `<state> <reason>`."""
 
 
+class _Cancellable:
+    """A connection that lets itself be cancelled. redis-py 8.1 sends under `asyncio.wait_for`, which on Python 3.11
+    loses a cancellation that arrives while the send ends: a task group would then wait for that task for ever."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        if task and task.cancelling() > cancelled_before:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise asyncio.CancelledError
+
+
 class Bus:
     """Commands to Redis, with their failures told as BusError."""
 
@@ -76,18 +90,18 @@ class Bus:
         self.keys = keys
         self.clock = RedisClock()
         self._outage = Outage(f"Redis at {self.url_shown}", logger)
-        self._redis: Redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                url,
-                max_connections=max_connections,
-                timeout=socket_timeout_s,
-                socket_timeout=socket_timeout_s,
-                socket_connect_timeout=3.0,
-                retry=Retry(NoBackoff(), 0),
-                client_name="fleetcast",
-                **_keepalive(url, keepalive_s),
-            )
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=socket_timeout_s,
+            socket_timeout=socket_timeout_s,
+            socket_connect_timeout=3.0,
+            retry=Retry(NoBackoff(), 0),
+            client_name="fleetcast",
+            **_keepalive(url, keepalive_s),
         )
+        pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
+        self._redis: Redis = Redis.from_pool(pool)
         self._publish = self.script(_PUBLISH)
 
     async def close(self) -> None:
@@ -193,7 +207,7 @@ class Bus:
 def without_password(url: str) -> str:
     """An address fit for logs: `redis://user:secret@host` → `redis://host`."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _keepalive(url: str, idle_s: int) -> dict[str, Any]:

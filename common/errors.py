@@ -10,6 +10,7 @@ FleetcastError
 ├── LeaseLostError       another worker holds this host's lease: back to standing by
 ├── HostIdConflictError  another machine uses the same host id: ends the worker
 ├── DockerUnreachableError  no engine answers: waited for with backoff
+│   └── DockerInterruptedError  (common/docker.py) it was asked, and nobody knows whether it did it
 └── DockerApiError       the engine answered with an error: its status and message
 """
 

@@ -1,0 +1,47 @@
+"""The bus: what the library does wrong and what the bus promises instead."""
+
+import asyncio
+
+from common.bus import Bus, without_password
+
+
+async def test_a_cancellation_is_never_lost(bus: Bus) -> None:
+    """redis-py sends under `asyncio.wait_for`, which on Python 3.11 may swallow one: its task then never ends."""
+
+    async def ask_for_ever() -> None:
+        while True:
+            with bus.reaching() as redis:
+                await redis.get("key")
+
+    for turns in range(400):
+        asking = asyncio.create_task(ask_for_ever())
+        for _ in range(turns % 23):
+            await asyncio.sleep(0)
+        asking.cancel()
+        done, _ = await asyncio.wait([asking], timeout=5)
+        assert done, f"cancelled after {turns % 23} turns of the loop, and it goes on"
+
+
+async def test_commands_that_were_cancelled_leave_no_answer_behind(bus: Bus) -> None:
+    """A connection given up in the middle must not hand its answer to the next command."""
+    with bus.reaching() as redis:
+        await redis.mset({f"key-{i}": f"value-{i}" for i in range(50)})
+    for turns in range(50):
+
+        async def ask(name: str) -> bytes:
+            with bus.reaching() as redis:
+                found: bytes = await redis.get(name)
+                return found
+
+        cancelled = asyncio.create_task(ask(f"key-{turns}"))
+        for _ in range(turns % 11):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert await ask(f"key-{(turns + 1) % 50}") == f"value-{(turns + 1) % 50}".encode()
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert without_password("redis://user:secret@redis.internal:6379/0") == "redis://redis.internal:6379/0"
+    assert without_password("rediss://:secret@h?password=other") == "rediss://h"
+    assert without_password("unix:///run/valkey.sock") == "unix:///run/valkey.sock"

@@ -1,0 +1,140 @@
+"""Drives a real executor in tests: submits as an edge does, and waits for outcomes."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from common.actions import Actions
+from common.bus import Bus
+from common.models import FINAL_STATUSES, ActionOrder, ActionRecord, ActionVerb
+from common.settings import ExecutorSettings
+from services.executor.worker import run_executor
+from tests.conftest import docker
+from tests.support import eventually
+
+HOST = "test-host"
+DOCKER = "unix:///var/run/docker.sock"
+
+
+class Driver:
+    """The edge's side of one host's actions."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.actions = Actions(bus)
+
+    async def order(
+        self, container: str, verb: ActionVerb, *, request_id: str | None = None, expires_s: float = 30, **fields: Any
+    ) -> ActionOrder:
+        """An order for a container, by its name or id."""
+        await self.bus.sync_clock()
+        container_id = container if len(container) == 64 else await docker("inspect", "-f", "{{.Id}}", container)
+        return ActionOrder(
+            **{
+                "request_id": request_id or uuid.uuid4().hex,
+                "host": HOST,
+                "container_id": container_id,
+                "action": verb,
+                "actor": "ops",
+                "edge_id": "edge-1",
+                "deadline": self.bus.clock.now_ms() + round(expires_s * 1000),
+                **fields,
+            }
+        )
+
+    async def submit(self, container: str, verb: ActionVerb, **fields: Any) -> ActionOrder:
+        order = await self.order(container, verb, **fields)
+        await self.actions.submit(order)
+        return order
+
+    async def act(self, container: str, verb: ActionVerb, **fields: Any) -> ActionRecord:
+        """The final record of a new action."""
+        return await self.outcome(await self.submit(container, verb, **fields))
+
+    async def outcome(self, order: ActionOrder, within_s: float = 20) -> ActionRecord:
+        async def final() -> ActionRecord | None:
+            record = await self.actions.read(HOST, order.request_id)
+            return record if record is not None and record.status in FINAL_STATUSES else None
+
+        found: ActionRecord = await eventually(final, within_s, what=f"the outcome of {order.action}")
+        return found
+
+    async def reaches(self, order: ActionOrder, status: str) -> None:
+        async def reached() -> bool:
+            record = await self.actions.read(HOST, order.request_id)
+            return record is not None and record.status == status
+
+        await eventually(reached, what=f"{order.action} {status}")
+
+    async def add_entry(self, fields: dict[Any, Any]) -> None:
+        with self.bus.reaching() as redis:
+            await redis.xadd(self.bus.keys.actions(HOST), fields)
+
+    async def left_in_stream(self) -> int:
+        with self.bus.reaching() as redis:
+            return int(await redis.xlen(self.bus.keys.actions(HOST)))
+
+    async def take_as_dead_executor(self) -> str:
+        """Takes the next entry as an executor does that dies right then, and returns its id."""
+        stream = self.bus.keys.actions(HOST)
+        with self.bus.reaching() as redis:
+            if not await redis.exists(stream) or not await redis.xinfo_groups(stream):
+                await redis.xgroup_create(stream, "executor", "0", mkstream=True)
+            [[_, [(entry_id, _)]]] = await redis.xreadgroup("executor", "executor", {stream: ">"}, count=1)
+        return str(entry_id.decode())
+
+    async def audit(self) -> list[dict[str, Any]]:
+        with self.bus.reaching() as redis:
+            return [json.loads(fields[b"record"]) for _, fields in await redis.xrange(self.bus.keys.audit(HOST))]
+
+    async def link(self) -> str | None:
+        """The executor's fault in the roster."""
+        return (await self.bus.read_roster()).faults["executor"].get(HOST)
+
+    @asynccontextmanager
+    async def acks(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """What the acks channel carries meanwhile, in a list that grows."""
+        heard: list[dict[str, Any]] = []
+        listening = asyncio.Event()
+        pubsub = self.bus.pubsub()
+
+        async def listen() -> None:
+            await pubsub.ssubscribe(self.bus.keys.acks(HOST))
+            while True:
+                message = await pubsub.get_message(timeout=0.2)
+                if message and message["type"] == "ssubscribe":
+                    listening.set()
+                elif message:
+                    heard.append(json.loads(message["data"]))
+
+        task = asyncio.create_task(listen())
+        try:
+            await asyncio.wait_for(listening.wait(), 5)
+            yield heard
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await pubsub.aclose()
+
+
+@asynccontextmanager
+async def executor(url: str, docker_host: str = DOCKER, parallel: int = 8) -> AsyncIterator["asyncio.Task[None]"]:
+    """An executor as `fleetcast executor` runs it; ended as by SIGTERM."""
+    settings = ExecutorSettings(redis_url=url, host_id=HOST, docker_host=docker_host, parallel=parallel)
+    task = asyncio.create_task(run_executor(settings))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def state(name: str) -> str:
+    return await docker("inspect", "-f", "{{.State.Status}}", name)
+
+
+async def started_at(name: str) -> str:
+    return await docker("inspect", "-f", "{{.State.StartedAt}}", name)
