@@ -9,6 +9,7 @@ FleetcastError
 │   └── BusRefusedError      it answers, but refuses: out of memory, no permission, a key of another type
 ├── LeaseLostError       another worker holds this host's lease: back to standing by
 ├── HostIdConflictError  another machine uses the same host id: ends the worker
+├── EdgeRefusedError     (services/client/connection.py) the edge will not have this client: ends it
 ├── DockerUnreachableError  no engine answers: waited for with backoff
 │   └── DockerInterruptedError  (common/docker.py) it was asked, and nobody knows whether it did it
 └── DockerApiError       the engine answered with an error: its status and message

@@ -212,9 +212,10 @@ def parse_client_message(text: str | bytes) -> ClientMessage:
 
 
 def parse_server_message(text: str | bytes) -> ServerMessage:
-    """Reads one server frame, for clients in Python. Raises ProtocolError."""
+    """Reads one server frame, for clients in Python; fields that a later version has added are ignored. Raises
+    ProtocolError."""
     try:
-        return _server_message.validate_json(text)
+        return _server_message.validate_json(text, extra="ignore")
     except ValidationError as invalid:
         raise ProtocolError("invalid-message", _explain(invalid)) from None
 

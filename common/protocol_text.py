@@ -21,6 +21,8 @@ schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the
 - Host ids have 1 to 64 of `A-Z a-z 0-9 . _ -`; request ids 1 to 128 printable ASCII characters without spaces.
 - A subscriber gets each matching host's last state at once, then every change. A host that nobody has seen yet is no
   error: its state comes when it does. Subscribing twice is one subscription.
+- Later versions add fields and messages: a client ignores those that it does not know. A client's own messages are
+  read strictly: a field too many is an error.
 - Of states (`metrics`, `containers`, `hosts`) only the newest counts: a client that is slow gets fewer of them, not
   later ones. `container-ack` and `error` are never left out.
 - `epoch` names one run of a collector and is higher for every later run; `seq` counts up by one within it. An edge

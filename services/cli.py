@@ -156,7 +156,13 @@ _add(app, "executor", ExecutorSettings, _executor, "Do the container actions tha
 
 
 def _watch(channels: list[str], json_lines: bool, **given: Any) -> None:
-    """Show the live feed in the terminal: a table of hosts and one of containers, or raw messages."""
+    """Show the live feed: a table of hosts and one of containers, refreshed up to four times a second. Values that
+    are not live are grey, with their age and the reason.
+
+    CHANNEL is metrics, containers or hosts, each alone or for one host as metrics:HOST; without any, all three. Where
+    standard output is no terminal, it prints a line for each change instead, and each host's numbers every 10 s; with
+    --json, every message as it came, one a line. It reconnects by itself and ends with Ctrl-C.
+    """
     from services.client.watch import run_watch
 
     settings = ClientSettings.load(given)
@@ -165,10 +171,12 @@ def _watch(channels: list[str], json_lines: bool, **given: Any) -> None:
 
 
 def _act(verb: str, target: str, expires: int, timeout: int | None, json_lines: bool, **given: Any) -> None:
-    """Do something to a container and tell what came of it. Exit code 0 only when it succeeded.
+    """Do something to a container and tell what came of it: each step as it is known, exit code 0 only where it
+    succeeded, 1 where it did not or nobody can tell, 2 for wrong use.
 
-    VERB is start, stop, restart, kill, pause, unpause or remove; TARGET is HOST/CONTAINER, or CONTAINER alone while the
-    fleet has one host.
+    VERB is start, stop, restart, kill, pause, unpause or remove. TARGET is HOST/CONTAINER, or CONTAINER alone while
+    the fleet has one host; a container by its name, its id or the beginning of it. When the connection breaks it comes
+    back and asks what became of the action; it never does it twice.
     """
     from services.client.act import run_act
 
@@ -222,9 +230,8 @@ def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/PROTOCOL.md instead of JSON Schema.")] = False,
 ) -> None:
     """Print the WebSocket protocol as JSON Schema."""
-    from common.protocol_text import protocol_markdown
-
     from common.protocol import json_schema
+    from common.protocol_text import protocol_markdown
 
     typer.echo(protocol_markdown() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
 

@@ -34,6 +34,7 @@ class Socket:
         async with asyncio.timeout(within_s):
             text = await self.connection.recv(decode=True)
         message = parse_server_message(text)
+        assert json.loads(text) == json.loads(message.model_dump_json()), "a field that the models do not have"
         self.received.append(message)
         return message
 

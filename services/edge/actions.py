@@ -158,7 +158,9 @@ class ActionDesk:
                 del self._waiting[(host, request_id)]
 
     def _resolve_host(self, asked: ContainerAction) -> str:
-        hosts = [status.host for status in self._hub.hosts or ()]
+        if self._hub.hosts is None:
+            raise ProtocolError("unavailable", "not accepted: this edge is still starting", asked.request_id)
+        hosts = [status.host for status in self._hub.hosts]
         if asked.host is None:
             if len(hosts) == 1:
                 return hosts[0]

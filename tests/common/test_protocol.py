@@ -233,3 +233,7 @@ _SCHEMA = json_schema()
 
 def validator_of(name: str) -> Any:
     return jsonschema.Draft202012Validator({**_SCHEMA["$defs"][name], "$defs": _SCHEMA["$defs"]})
+
+
+def test_a_client_ignores_what_a_later_version_has_added() -> None:
+    assert parse_server_message('{"type":"heartbeat","serverTime":1,"mood":"calm"}') == Heartbeat(server_time=1)

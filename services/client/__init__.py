@@ -1,0 +1,1 @@
+"""The terminal clients: `fleetcast watch` and `fleetcast act`."""
