@@ -128,6 +128,7 @@ class Container(WireModel):
     health: Health | None
     """Null where the container has no health check."""
     created_at: Millis
+    """This and the two below are Docker's own, on its host's clock, cut to milliseconds."""
     started_at: Millis | None
     finished_at: Millis | None
     exit_code: int | None
@@ -158,6 +159,7 @@ class Expectation(WireModel):
     id: ContainerId | None = None
     state: ContainerState | None = None
     started_at: Millis | None = None
+    """As the snapshot had it."""
 
 
 class ActionOrder(WireModel):

@@ -15,8 +15,9 @@ from pathlib import Path
 from common.backoff import Backoff
 from common.bus import Bus
 from common.envelope import Version, unwrap
-from common.errors import BusError, HostIdConflictError, LeaseLostError, MalformedError
+from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
 from common.keys import LEASE_TTL_MS, STATE_KINDS, StateKind, Worker
+from common.outage import Outage
 from common.telemetry import lease_held, malformed, unpublished
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class HostWorker:
         self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
         self._lease_ttl_ms = lease_ttl_ms
+        self._refusals = Outage(f"Redis' consent to the work of {worker} on {host}", logger)
         self._key = bus.keys.lease(host, worker)
         self._hold = bus.script(_HOLD)
         self._release = bus.script(_RELEASE)
@@ -160,8 +162,9 @@ class HostWorker:
                     raise LeaseLostError(self._host, self._worker, holder)
                 await self._bus.note_seen(self._host, self._worker, tenure.fault)
                 await self._bus.sync_clock()
+                self._refusals.over()
             except BusError as error:
-                logger.debug("no heartbeat: %s", error)
+                self._note(error)
             await tenure.wait_for_beat(self._renew_s)
 
     async def _stand_by(self) -> Tenure:
@@ -176,10 +179,11 @@ class HostWorker:
                 token = f"{epoch}{name}"
                 holder = await self._take(token, earlier_life=name)
             except BusError as error:
-                logger.debug("standing by without Redis: %s", error)
+                self._note(error)
                 foreign_since = None
                 await asyncio.sleep(self._renew_s)
                 continue
+            self._refusals.over()
             if holder == token:
                 logger.info("%s on %s: at work", self._worker, self._host)
                 return Tenure(self._bus, self._host, self._worker, epoch, token)
@@ -188,9 +192,11 @@ class HostWorker:
                 foreign_since = foreign_since or loop.time()
                 if loop.time() - foreign_since > self._lease_ttl_ms / 1000 + self._renew_s:
                     raise HostIdConflictError(self._host, self._worker, holder)
-            elif not said:
-                said = True
-                logger.info("%s on %s: another process is at work, standing by", self._worker, self._host)
+            else:
+                foreign_since = None
+                if not said:
+                    said = True
+                    logger.info("%s on %s: another process is at work, standing by", self._worker, self._host)
             await asyncio.sleep(self._renew_s)
 
     async def _next_epoch(self) -> int:
@@ -210,6 +216,12 @@ class HostWorker:
     async def _take(self, token: str, *, earlier_life: str) -> str:
         holder: bytes = await self._bus.run(self._hold, (self._key,), (token, self._lease_ttl_ms, earlier_life))
         return holder.decode(errors="replace")
+
+    def _note(self, error: BusError) -> None:
+        """An absent Redis has been said by the bus; one that refuses (no permission, no memory) is said here."""
+        if isinstance(error, BusRefusedError):
+            self._refusals.note(error.reason)
+        logger.debug("%s on %s: %s", self._worker, self._host, error)
 
     async def _leave(self, tenure: Tenure) -> None:
         """Lets a stand-by take over at once; best effort, for the lease runs out by itself."""

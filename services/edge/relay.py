@@ -5,8 +5,9 @@ import logging
 
 from common.bus import Bus
 from common.envelope import body_prefix, unwrap
-from common.errors import BusError, MalformedError
+from common.errors import BusError, BusRefusedError, MalformedError
 from common.keys import StateKind
+from common.outage import Outage
 from common.subscriber import Subscriber
 from common.supervision import run_forever
 from common.telemetry import malformed
@@ -27,6 +28,7 @@ class Relay:
         self._hub = hub
         self._desk = desk
         self._roster_every_s = roster_every_s
+        self._refusals = Outage("the fleet's roster", logger)
         self._channels: dict[str, tuple[str, StateKind]] = {}
         self._ack_channels: dict[str, str] = {}
         self._to_read: set[tuple[str, StateKind]] = set()
@@ -113,10 +115,12 @@ class Relay:
             try:
                 statuses = host_statuses(await self._bus.read_roster())
             except BusError as error:
-                logger.debug("roster not read: %s", error)
+                if isinstance(error, BusRefusedError):
+                    self._refusals.note(error.reason)
                 if self._hub.hosts is not None:
                     self._hub.publish_hosts(without_bus(self._hub.hosts))
             else:
+                self._refusals.over()
                 new_hosts = {s.host for s in statuses} != {s.host for s in self._hub.hosts or ()}
                 self._hub.publish_hosts(statuses)
                 if new_hosts:

@@ -1,0 +1,86 @@
+"""Counters → rates. Pure: counters and the monotonic times of their readings come from outside.
+
+A rate takes two readings. What is new, or whose counter fell (it was reset, or another thing has taken its name),
+starts a new baseline and is left out until the next reading: nothing is known of it yet, and 0 would be a claim. The
+machine's own clock may step as it likes, for only monotonic times count.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+_SHORTEST_S = 0.001
+"""Two readings closer together than this say nothing of a rate: the earlier one stays the baseline."""
+
+Counters = tuple[int, int]
+"""In and out: bytes received and sent, or read and written."""
+
+
+class Rate(NamedTuple):
+    """Bytes per second."""
+
+    incoming: float
+    outgoing: float
+
+
+class Rates:
+    """The rates of things that come and go, such as network interfaces, from their counters."""
+
+    def __init__(self) -> None:
+        self._at_s = float("-inf")
+        self._baseline: dict[str, Counters] = {}
+
+    def update(self, at_s: float, counters: Mapping[str, Counters]) -> dict[str, Rate]:
+        """What each thing that was there last time moved per second since then."""
+        elapsed_s = at_s - self._at_s
+        if elapsed_s < _SHORTEST_S:
+            return {}
+        rates = {}
+        for name, (incoming, outgoing) in counters.items():
+            before = self._baseline.get(name)
+            if before is not None and incoming >= before[0] and outgoing >= before[1]:
+                rates[name] = Rate(
+                    round((incoming - before[0]) / elapsed_s, 1), round((outgoing - before[1]) / elapsed_s, 1)
+                )
+        self._at_s = at_s
+        self._baseline = dict(counters)
+        return rates
+
+
+class CoreTimes(NamedTuple):
+    """What a core has spent its time on since it was started; a guest's time counts as busy."""
+
+    busy_s: float
+    idle_s: float
+    """Waiting for I/O too."""
+
+
+class CpuUse(NamedTuple):
+    """Percentages, 0 to 100."""
+
+    percent: float
+    per_core_percent: tuple[float, ...]
+
+
+class CpuShares:
+    """The share of the time that each core, and all of them together, were busy between two readings."""
+
+    def __init__(self) -> None:
+        self._baseline: tuple[CoreTimes, ...] = ()
+
+    def update(self, cores: Sequence[CoreTimes]) -> CpuUse | None:
+        """None at the first reading, and at the first one with another number of cores."""
+        before, self._baseline = self._baseline, tuple(cores)
+        if not cores or len(before) != len(cores):
+            return None
+        # Linux' idle and I/O wait times may fall a little between two readings.
+        spent = [
+            CoreTimes(max(0.0, now.busy_s - then.busy_s), max(0.0, now.idle_s - then.idle_s))
+            for now, then in zip(cores, before, strict=True)
+        ]
+        whole = CoreTimes(sum(core.busy_s for core in spent), sum(core.idle_s for core in spent))
+        return CpuUse(_busy_percent(whole), tuple(_busy_percent(core) for core in spent))
+
+
+def _busy_percent(spent: CoreTimes) -> float:
+    whole_s = spent.busy_s + spent.idle_s
+    return round(min(100.0, 100 * spent.busy_s / whole_s), 1) if whole_s > 0 else 0.0

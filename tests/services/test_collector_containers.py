@@ -1,0 +1,310 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.bus import Bus
+from common.docker import Docker
+from common.models import Container
+from common.protocol import ContainersMessage
+from common.settings import ContainersCollectorSettings
+from common.worker import HostWorker, Tenure
+from services.collector.containers import collect_containers, run_containers_collector
+from services.collector.snapshot import LabelFilter
+from services.embedded import EmbeddedServer
+from tests.conftest import Containers, docker
+from tests.services.collector_support import HOST, REAL_ENGINE, FakeEngine, LastState, engine_proxy, fault, running
+from tests.support import eventually
+
+ID_A, ID_B = "a" * 64, "b" * 64
+SHORT = 0.1
+
+
+@pytest.fixture
+def settings(valkey: EmbeddedServer) -> ContainersCollectorSettings:
+    return engine_at(valkey, f"unix://{REAL_ENGINE}")
+
+
+def engine_at(valkey: EmbeddedServer, address: str, **changes: Any) -> ContainersCollectorSettings:
+    settings = ContainersCollectorSettings(redis_url=valkey.url, host_id=HOST, docker_host=address, interval=SHORT)
+    return settings.model_copy(update=changes)
+
+
+@pytest.fixture
+def last(bus: Bus) -> LastState[ContainersMessage]:
+    return LastState(bus, "containers", ContainersMessage)
+
+
+def named(message: ContainersMessage, name: str) -> Container:
+    [found] = [container for container in message.data if container.name == name]
+    return found
+
+
+def names(message: ContainersMessage) -> list[str]:
+    return [container.name for container in message.data]
+
+
+def shows(name: str, predicate: Callable[[Container], Any] = lambda container: True) -> Callable[..., Any]:
+    """For LastState.that: the container is there, and so."""
+    return lambda message: name in names(message) and predicate(named(message, name))
+
+
+# With the real engine
+
+
+@pytest.mark.docker
+async def test_a_container_appears_after_docker_run(
+    settings: ContainersCollectorSettings, last: LastState[ContainersMessage], containers: Containers
+) -> None:
+    async with running(run_containers_collector(settings)):
+        await eventually(last.that(lambda message: True))
+        labels = ("--label", "com.docker.compose.project=shop", "--label", "secret=s3cret")
+        name = await containers.run(options=("-p", "127.0.0.1::80", "--env", "PASSWORD=s3cret", *labels))
+        message = await eventually(last.that(shows(name, lambda container: container.state == "running")), within_s=3)
+        found = named(message, name)
+        assert found.image == "busybox:1"
+        assert found.id == await docker("inspect", "-f", "{{.Id}}", name)
+        assert found.started_at is not None
+        assert abs(message.sampled_at - found.started_at) < 10_000
+        assert found.exit_code is None
+        [port] = found.ports
+        assert (port.ip, port.container_port, port.protocol) == ("127.0.0.1", 80, "tcp")
+        assert port.host_port
+        assert found.project == "shop"
+        assert found.labels == {"com.docker.compose.project": "shop"}
+        assert "s3cret" not in message.model_dump_json()
+
+
+@pytest.mark.docker
+async def test_a_restart_stop_start_pause_and_removal_are_seen(
+    settings: ContainersCollectorSettings, last: LastState[ContainersMessage], containers: Containers
+) -> None:
+    name = await containers.run()
+    async with running(run_containers_collector(settings)):
+        message = await eventually(last.that(shows(name)))
+        seen = {named(message, name).started_at}
+        for _ in range(3):  # mostly behind the same "Up Less than a second"
+            await docker("restart", "-t", "0", name)
+            message = await eventually(last.that(shows(name, lambda container: container.started_at not in seen)))
+            seen.add(named(message, name).started_at)
+        await docker("pause", name)
+        await eventually(last.that(shows(name, lambda container: container.state == "paused")))
+        await docker("unpause", name)
+        await docker("kill", name)
+        message = await eventually(last.that(shows(name, lambda container: container.state == "exited")))
+        exited = named(message, name)
+        assert exited.exit_code == 137
+        assert exited.finished_at is not None
+        await docker("rm", name)
+        await eventually(last.that(lambda message: name not in names(message)))
+
+
+@pytest.mark.docker
+async def test_health_and_restarts_by_policy_are_seen(
+    settings: ContainersCollectorSettings, last: LastState[ContainersMessage], containers: Containers
+) -> None:
+    checked = await containers.run(options=("--health-cmd", "true", "--health-interval", "1s"))
+    dying = await containers.run("false", options=("--restart", "on-failure:2"))
+    created = f"{checked}-created"
+    containers._names.append(created)
+    await docker("create", "--name", created, "busybox:1", "true")
+    async with running(run_containers_collector(settings)):
+        await eventually(last.that(shows(checked, lambda container: container.health == "healthy")))
+        message = await eventually(
+            last.that(shows(dying, lambda container: container.state == "exited" and container.restart_count == 2))
+        )
+        never_ran = named(message, created)
+        assert (never_ran.state, never_ran.started_at, never_ran.exit_code) == ("created", None, None)
+        assert never_ran.created_at > 1_700_000_000_000
+
+
+@pytest.mark.docker
+async def test_an_engine_that_appears_and_goes_is_found_and_missed(
+    valkey: EmbeddedServer,
+    bus: Bus,
+    last: LastState[ContainersMessage],
+    containers: Containers,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "common.docker")
+    path = tmp_path / "docker.sock"
+
+    async def has_fault(expected: str | None) -> bool:
+        return await fault(bus, "containers") == expected
+
+    async with running(run_containers_collector(engine_at(valkey, f"unix://{path}", interval=2.0))):
+        await eventually(lambda: has_fault("gone docker-unreachable"))
+        assert await last.read() is None
+        name = await containers.run()
+        async with engine_proxy(path):
+            await eventually(last.that(shows(name)), within_s=5)
+            await eventually(lambda: has_fault(None))
+        await eventually(lambda: has_fault("gone docker-unreachable"))
+        stays = await last.read()
+        assert stays is not None
+        assert name in names(stays)
+        async with engine_proxy(path):
+            again = await eventually(last.that(lambda message: message.seq > stays.seq), within_s=5)
+            assert again.epoch == stays.epoch
+            await eventually(lambda: has_fault(None))
+    waits = [record.message for record in caplog.records if "waiting for it" in record.message]
+    assert len(waits) == 2, "said once an episode"
+
+
+# With an engine that does what the test says
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    engine = FakeEngine()
+    engine.put(ID_A, "web")
+    return engine
+
+
+@pytest.fixture
+async def address(engine: FakeEngine, tmp_path: Path) -> AsyncIterator[str]:
+    async with engine.serving(tmp_path / "docker.sock") as address:
+        yield address
+
+
+async def test_what_does_not_change_is_not_published_again_soon(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        await eventually(last.that(shows("web")))
+        lists = engine.lists
+        await eventually(lambda: engine.lists >= lists + 5)
+        message = await last.read()
+        assert message is not None
+        assert message.seq == 1
+        assert engine.inspections == [ID_A]
+        engine.put(ID_B, "db")
+        message = await eventually(last.that(shows("db")))
+        assert message.seq == 2
+        assert engine.inspections == [ID_A, ID_B]
+
+
+async def test_an_unchanged_snapshot_is_published_again_with_a_new_time(
+    bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine_client = Docker(address)
+
+    async def job(tenure: Tenure) -> None:
+        await collect_containers(tenure, engine_client, LabelFilter(), 0.02, republish_s=0.2)
+
+    async with running(HostWorker(bus, HOST, "containers").run(job)):
+        first = await eventually(last.that(lambda message: True))
+        third = await eventually(last.that(lambda message: message.seq >= 3))
+        assert third.data == first.data
+        assert third.sampled_at - first.sampled_at >= 300
+    await engine_client.close()
+
+
+async def test_a_restart_behind_the_same_status_text_is_published(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine.put(ID_A, "web", Status="Up 3 seconds", StartedAt="2026-11-23T13:45:53Z")
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        await eventually(last.that(shows("web")))
+        engine.put(ID_A, "web", Status="Up 3 seconds", StartedAt="2026-11-23T13:45:59Z")
+        await eventually(last.that(shows("web", lambda container: container.started_at == 1795441559000)))
+
+
+async def test_a_container_that_vanishes_between_list_and_inspection_is_left_out(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine.put(ID_B, "db")
+    engine.vanishing = {ID_A}
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        message = await eventually(last.that(lambda message: True))
+        assert names(message) == ["db"]
+
+
+async def test_a_container_that_hangs_in_docker_does_not_hide_the_others(
+    valkey: EmbeddedServer, bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        await eventually(last.that(shows("web")))
+        engine.hanging = {ID_A}
+        engine.put(ID_A, "web", Status="Up 4 hours")
+        engine.put(ID_B, "db")
+        message = await eventually(last.that(shows("db")))
+        kept = named(message, "web")
+        assert kept.status == "Up 4 hours"
+        assert await fault(bus, "containers") is None
+
+
+async def test_a_refused_list_is_a_fault_and_is_over_when_docker_answers(
+    valkey: EmbeddedServer,
+    bus: Bus,
+    last: LastState[ContainersMessage],
+    engine: FakeEngine,
+    address: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def has_fault(expected: str | None) -> bool:
+        return await fault(bus, "containers") == expected
+
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        before = await eventually(last.that(shows("web")))
+        engine.refusal = (500, "the storage driver is gone")
+        await eventually(lambda: has_fault("stalled docker-error"))
+        stays = await last.read()
+        assert stays is not None
+        engine.refusal = None
+        after = await eventually(last.that(lambda message: message.seq > stays.seq))
+        assert after.data == before.data
+        await eventually(lambda: has_fault(None))
+    told = [record.message for record in caplog.records if "the storage driver is gone" in record.message]
+    assert len(told) == 1
+
+
+async def test_a_snapshot_that_did_not_reach_redis_goes_out_later(
+    valkey: EmbeddedServer, bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        before = await eventually(last.that(shows("web")))
+        await valkey.stop()
+        engine.put(ID_B, "db")
+        lists = engine.lists
+        await eventually(lambda: engine.lists >= lists + 2)
+        await valkey.start()
+        after = await eventually(last.that(shows("db")), within_s=8)
+        assert after.epoch == before.epoch
+
+
+async def test_a_second_collector_takes_over_when_the_first_one_ends(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    settings = engine_at(valkey, address)
+    async with running(run_containers_collector(settings)) as first:
+        before = await eventually(last.that(shows("web")))
+        async with running(run_containers_collector(settings)):
+            first.cancel()
+            await asyncio.wait([first])
+            after = await eventually(last.that(lambda message: message.epoch > before.epoch))
+            assert (after.seq, after.data) == (1, before.data)
+
+
+async def test_an_odd_container_hides_no_other(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine.put(ID_B, "db", State="levitating")
+    engine.put("c" * 64, "cache", Ports=None, Labels=None)
+    async with running(run_containers_collector(engine_at(valkey, address))):
+        message = await eventually(last.that(lambda message: True))
+        assert names(message) == ["cache", "web"]
+
+
+async def test_labels_of_the_setting_are_published(
+    valkey: EmbeddedServer, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine.put(ID_A, "web", Labels={"team": "blue", "secret": "s3cret"})
+    async with running(run_containers_collector(engine_at(valkey, address, labels="te*"))):
+        message = await eventually(last.that(shows("web")))
+        found = named(message, "web")
+        assert found.labels == {"team": "blue"}

@@ -1,0 +1,227 @@
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from common.models import Cpu, Disk, HostMetrics, Memory
+from services.collector.host import HostSampler, Readings
+from services.collector.probe import Probe
+from tests.support import eventually
+
+CPU = Cpu(percent=1.0, per_core_percent=(1.0,), cores=1, load=(0.0, 0.0, 0.0))
+DISK = Disk(mount="/", total_bytes=10, used_bytes=5, percent=50.0)
+LOGGER = "services.collector.probe"
+
+
+class Stuck:
+    """A read that hangs while `hang` is set, and counts who waits in it."""
+
+    def __init__(self, value: tuple[Disk, ...] = (DISK,)) -> None:
+        self.calls = 0
+        self.inside = 0
+        self.most_inside = 0
+        self.value = value
+        self._free = threading.Event()
+        self._free.set()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def __call__(self) -> tuple[Disk, ...]:
+        self.calls += 1
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self._free.wait()
+        self.inside -= 1
+        return self.value
+
+
+async def first_sample(sampler: HostSampler) -> HostMetrics:
+    """The first one that there is; the counters need two looks some time apart."""
+    sample: HostMetrics = await eventually(sampler.sample)
+    return sample
+
+
+async def test_this_machine_is_sampled_in_full() -> None:
+    sample = await first_sample(HostSampler())
+    assert sample.stale == ()
+    assert sample.cpu.cores == len(sample.cpu.per_core_percent) >= 1
+    assert 0 <= sample.cpu.percent <= 100
+    assert 0 < sample.memory.used_bytes < sample.memory.total_bytes
+    assert 0 < sample.memory.available_bytes <= sample.memory.total_bytes
+    assert sample.uptime_sec > 0
+    assert sample.processes > 1
+    assert sample.disks
+    names = [interface.interface for interface in sample.network]
+    assert "lo" not in names
+    assert not any(name.startswith("veth") for name in names)
+
+
+async def test_a_busy_core_is_seen() -> None:
+    sampler = HostSampler()
+    await sampler.sample()
+    spun_until = time.process_time() + 0.2
+    while time.process_time() < spun_until:
+        pass
+    sample = await sampler.sample()
+    assert sample is not None
+    assert max(sample.cpu.per_core_percent) > 20
+
+
+async def test_the_first_look_only_takes_the_counters() -> None:
+    assert await HostSampler().sample() is None
+
+
+async def test_a_stuck_probe_is_stale_and_holds_up_nothing() -> None:
+    disks = Stuck()
+    sampler = HostSampler(Readings(disks=disks), deadline_s=0.1)
+    before = await first_sample(sampler)
+    assert before.disks == (DISK,)
+    with disks.hanging():
+        began = time.monotonic()
+        stuck = await sampler.sample()
+        assert time.monotonic() - began < 1
+        assert stuck is not None
+        assert stuck.stale == ("disks",)
+        assert stuck.disks == (DISK,), "the last value stays"
+        assert stuck.uptime_sec >= before.uptime_sec
+
+
+async def test_a_stuck_probe_is_not_asked_again_until_it_came_back() -> None:
+    disks = Stuck()
+    sampler = HostSampler(Readings(disks=disks), deadline_s=0.1)
+    await first_sample(sampler)
+    with disks.hanging():
+        await sampler.sample()
+        calls = disks.calls
+        for _ in range(5):
+            sample = await sampler.sample()
+            assert sample is not None
+            assert sample.stale == ("disks",)
+        assert disks.calls == calls
+    await eventually(lambda: disks.inside == 0)
+    sample = await sampler.sample()
+    assert sample is not None
+    assert sample.stale == ()
+    assert disks.most_inside == 1
+
+
+async def test_rounds_beside_a_stuck_probe_do_not_wait_for_its_deadline() -> None:
+    disks = Stuck()
+    sampler = HostSampler(Readings(disks=disks), deadline_s=30)
+    with disks.hanging():
+        first = asyncio.ensure_future(sampler.sample())
+        await eventually(lambda: disks.inside == 1)
+        first.cancel()
+        await asyncio.wait([first])
+        async with asyncio.timeout(5):
+            sample = await first_sample(sampler)
+    assert sample.stale == ("disks",)
+    assert sample.disks == ()
+
+
+async def test_a_probe_that_is_always_late_still_brings_values() -> None:
+    disks = Stuck()
+    probe = Probe("disks", disks, deadline_s=0.01)
+    for value in ((DISK,), ()):
+        disks.value = value
+        with disks.hanging():
+            await probe.refresh()
+            assert not probe.fresh
+        await eventually(lambda: disks.inside == 0)
+        with disks.hanging():
+            await probe.refresh()
+            assert not probe.fresh
+            assert probe.value == value
+        await eventually(lambda: disks.inside == 0)
+
+
+async def test_a_probe_that_raises_is_stale_and_said_once_an_episode(caplog: pytest.LogCaptureFixture) -> None:
+    broken = False
+
+    def read() -> int:
+        if broken:
+            raise OSError(5, "Input/output error")
+        return 7
+
+    probe = Probe("processes", read, deadline_s=5)
+    await probe.refresh()
+    assert (probe.value, probe.fresh) == (7, True)
+    with caplog.at_level(logging.INFO, LOGGER):
+        for _ in range(2):
+            broken = True
+            for _ in range(3):
+                await probe.refresh()
+                assert (probe.value, probe.fresh) == (7, False)
+            broken = False
+            await probe.refresh()
+            assert (probe.value, probe.fresh) == (7, True)
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == 2
+    assert "processes" in told[0]
+    assert "Input/output error" in told[0]
+
+
+async def test_one_part_that_raises_does_not_stop_the_others() -> None:
+    def broken() -> tuple[Disk, ...]:
+        raise KeyError("no such disk")
+
+    sample = await first_sample(HostSampler(Readings(disks=broken)))
+    assert sample.stale == ("disks",)
+    assert sample.disks == ()
+    assert sample.processes > 1
+
+
+async def test_without_cpu_or_memory_there_is_no_sample() -> None:
+    def broken() -> Memory:
+        raise OSError("no /proc")
+
+    sampler = HostSampler(Readings(cpu=lambda: CPU, memory=broken))
+    for _ in range(3):
+        assert await sampler.sample() is None
+
+
+async def test_wire_names_of_all_parts_are_known_to_stale() -> None:
+    def broken() -> None:
+        raise OSError("nothing here")
+
+    readings = Readings(
+        cpu=broken,
+        memory=broken,
+        swap=broken,
+        disks=broken,
+        disk_io=broken,
+        network=broken,
+        temperatures=broken,
+        uptime_sec=broken,
+        processes=broken,
+    )
+    working = Readings()
+    for part in ("cpu", "memory"):
+        setattr(readings, part, getattr(working, part))
+    sample = await first_sample(HostSampler(readings))
+    wire = sample.model_dump(by_alias=True)
+    assert sample.stale == ("swap", "disks", "diskIo", "network", "temperatures", "uptimeSec", "processes")
+    assert set(sample.stale) < set(wire)
+
+
+async def test_a_thread_that_comes_back_after_the_loop_ended_does_no_harm() -> None:
+    disks = Stuck()
+
+    def in_a_loop_of_its_own() -> None:
+        asyncio.run(HostSampler(Readings(disks=disks), deadline_s=0.05).sample())
+
+    with disks.hanging():
+        await asyncio.to_thread(in_a_loop_of_its_own)
+        assert disks.inside == 1
+    await eventually(lambda: disks.inside == 0)
+    await eventually(lambda: not any(thread.name == "probe disks" for thread in threading.enumerate()))

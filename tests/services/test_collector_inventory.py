@@ -1,0 +1,180 @@
+import copy
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.models import Container
+from common.telemetry import malformed
+from services.collector.inventory import Inspection, Inventory
+from services.collector.snapshot import LabelFilter
+
+ID_A, ID_B = "a" * 64, "b" * 64
+
+
+def listed(container_id: str = ID_A, name: str = "web", status: str = "Up 3 hours", **changes: Any) -> dict[str, Any]:
+    return {"Id": container_id, "Names": [f"/{name}"], "State": "running", "Status": status, **changes}
+
+
+def inspected(started_at: str = "2026-11-23T13:45:53.5Z", restarts: int = 0) -> dict[str, Any]:
+    return {"RestartCount": restarts, "State": {"StartedAt": started_at}}
+
+
+class Host:
+    """An engine and the inventory that is fed from it."""
+
+    def __init__(self) -> None:
+        self.inventory = Inventory(LabelFilter())
+        self.inspections: dict[str, Inspection] = {}
+        self.asked: list[str] = []
+
+    def round(self, *raw_list: object) -> tuple[Container, ...]:
+        entries = self.inventory.read(raw_list)
+        self.asked = self.inventory.to_inspect(entries)
+        answers = {id: self.inspections[id] for id in self.asked if id in self.inspections}
+        return self.inventory.snapshot(entries, answers)
+
+
+@pytest.fixture
+def host() -> Host:
+    host = Host()
+    host.inspections = {ID_A: inspected(), ID_B: inspected()}
+    return host
+
+
+def skipped() -> float:
+    return malformed.labels("container")._value.get()
+
+
+def test_a_new_container_is_inspected_once(host: Host) -> None:
+    host.round(listed())
+    assert host.asked == [ID_A]
+    host.round(listed(), listed(ID_B, "db"))
+    assert host.asked == [ID_B]
+    host.round(listed(), listed(ID_B, "db"))
+    assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    "changed", [{"status": "Up 4 hours"}, {"State": "paused"}, {"status": "Up 3 hours (unhealthy)"}]
+)
+def test_a_container_whose_state_or_status_changed_is_inspected(host: Host, changed: dict[str, Any]) -> None:
+    host.round(listed())
+    host.round(listed(**changed))
+    assert host.asked == [ID_A]
+
+
+@pytest.mark.parametrize(
+    "status", ["Up 3 seconds", "Up Less than a second", "Exited (0) 59 seconds ago", "Up 1 second"]
+)
+def test_a_restart_behind_the_same_status_text_is_seen(host: Host, status: str) -> None:
+    [before] = host.round(listed(status=status))
+    host.inspections[ID_A] = inspected("2026-11-23T13:45:54.5Z")
+    [after] = host.round(listed(status=status))
+    assert (before.started_at, after.started_at) == (1795441553500, 1795441554500)
+
+
+def test_after_missed_lists_everything_is_inspected(host: Host) -> None:
+    host.round(listed(), listed(ID_B, "db"))
+    host.inventory.doubt()
+    host.round(listed(), listed(ID_B, "db"))
+    assert host.asked == [ID_A, ID_B]
+    host.round(listed(), listed(ID_B, "db"))
+    assert host.asked == []
+
+
+def test_what_the_list_says_is_published_without_an_inspection(host: Host) -> None:
+    host.round(listed())
+    [renamed] = host.round(listed(name="web-old"))
+    assert host.asked == []
+    assert renamed.name == "web-old"
+
+
+def test_containers_are_sorted_by_name(host: Host) -> None:
+    assert [found.name for found in host.round(listed(), listed(ID_B, "db"))] == ["db", "web"]
+
+
+def test_a_container_that_vanished_before_its_inspection_is_left_out_silently(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.inspections[ID_A] = None
+    before = skipped()
+    assert [found.id for found in host.round(listed(), listed(ID_B, "db"))] == [ID_B]
+    assert skipped() == before
+    assert not caplog.records
+
+
+def test_a_container_that_is_removed_is_forgotten(host: Host) -> None:
+    host.round(listed())
+    assert host.round() == ()
+    host.round(listed())
+    assert host.asked == [ID_A]
+
+
+def test_an_unanswered_inspection_keeps_the_last_one_and_is_asked_again(host: Host) -> None:
+    host.round(listed())
+    del host.inspections[ID_A]
+    for _ in range(2):
+        [kept] = host.round(listed(status="Up 4 hours"))
+        assert host.asked == [ID_A]
+        assert kept.status == "Up 4 hours"
+        assert kept.started_at == 1795441553500
+    host.inspections[ID_A] = inspected(restarts=1)
+    [fresh] = host.round(listed(status="Up 4 hours"))
+    assert fresh.restart_count == 1
+    host.round(listed(status="Up 4 hours"))
+    assert host.asked == []
+
+
+def test_doubt_outlives_an_unanswered_inspection(host: Host) -> None:
+    host.round(listed())
+    host.inventory.doubt()
+    answer = host.inspections.pop(ID_A)
+    host.round(listed())
+    host.inspections[ID_A] = answer
+    host.round(listed())
+    assert host.asked == [ID_A]
+
+
+@pytest.mark.parametrize("odd", [listed(State="levitating"), {"Id": ID_A}, {"Names": []}, None, [], "web"])
+def test_one_that_cannot_be_read_is_counted_and_said_once(
+    host: Host, odd: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = skipped()
+    with caplog.at_level(logging.WARNING, "services.collector.inventory"):
+        for _ in range(3):
+            assert [found.id for found in host.round(odd, listed(ID_B, "db"))] == [ID_B]
+    assert skipped() == before + 3
+    assert len(caplog.records) == 1
+
+
+def test_one_whose_inspection_cannot_be_read_is_left_out(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    host.inspections[ID_A] = {"State": "up"}
+    assert [found.id for found in host.round(listed(), listed(ID_B, "db"))] == [ID_B]
+    assert "aaaaaaaaaaaa" in caplog.text
+
+
+def test_one_that_was_never_inspected_is_left_out(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    del host.inspections[ID_A]
+    assert host.round(listed()) == ()
+    assert "does not answer" in caplog.text
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*listed(), "x"]), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.lists(junk | st.just(listed()) | st.just(listed(ID_B)), max_size=3), max_size=3))
+def test_no_list_whatever_raises(rounds: list[list[object]]) -> None:
+    host = Host()
+    host.inspections = {ID_A: inspected(), ID_B: inspected()}
+    for raw_list in rounds:
+        found = host.round(*copy.deepcopy(raw_list))
+        assert {container.id for container in found} == {
+            raw["Id"] for raw in raw_list if raw in (listed(), listed(ID_B)) and isinstance(raw, dict)
+        }
