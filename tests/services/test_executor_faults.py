@@ -325,12 +325,12 @@ async def test_a_full_redis_takes_outcomes_and_lets_nothing_new_begin(
         with driver.bus.reaching() as redis:
             await redis.config_set("maxmemory", "1")
         assert (await driver.outcome(order)).status == "succeeded"
-        await eventually(lambda: warnings(caplog, "consent"), what="the refusal")
+        await eventually(lambda: warnings(caplog, "consent to the actions"), what="the refusal")
         assert await state(name) == "exited"
         with driver.bus.reaching() as redis:
             await redis.config_set("maxmemory", "0")
         assert (await driver.outcome(waiting)).status == "succeeded"
-    assert len(warnings(caplog, "consent")) == 1
+    assert len(warnings(caplog, "consent to the actions")) == 1
 
 
 async def test_a_killed_connection_of_the_reader_loses_nothing(
