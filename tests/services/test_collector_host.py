@@ -59,7 +59,7 @@ async def test_this_machine_is_sampled_in_full() -> None:
     assert 0 < sample.memory.used_bytes < sample.memory.total_bytes
     assert 0 < sample.memory.available_bytes <= sample.memory.total_bytes
     assert sample.uptime_sec > 0
-    assert sample.processes > 1
+    assert sample.processes >= 1
     assert sample.disks
     names = [interface.interface for interface in sample.network]
     assert "lo" not in names
@@ -178,7 +178,7 @@ async def test_one_part_that_raises_does_not_stop_the_others() -> None:
     sample = await first_sample(HostSampler(Readings(disks=broken)))
     assert sample.stale == ("disks",)
     assert sample.disks == ()
-    assert sample.processes > 1
+    assert sample.processes >= 1
 
 
 async def test_without_cpu_or_memory_there_is_no_sample() -> None:
