@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from common.bus import Bus, without_password
+from common.errors import BusRefusedError, BusUnavailableError
+from services.embedded import EmbeddedServer
 
 
 async def test_a_cancellation_is_never_lost(bus: Bus) -> None:
@@ -45,3 +49,30 @@ def test_an_address_is_shown_without_its_password() -> None:
     assert without_password("redis://user:secret@redis.internal:6379/0") == "redis://redis.internal:6379/0"
     assert without_password("rediss://:secret@h?password=other") == "rediss://h"
     assert without_password("unix:///run/valkey.sock") == "unix:///run/valkey.sock"
+
+
+async def test_an_absent_redis_is_said_once_and_its_return_too(
+    bus: Bus, valkey: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="common.bus")
+    await bus.sync_clock()
+    await valkey.stop()
+    for _ in range(5):
+        with pytest.raises(BusUnavailableError):
+            await bus.sync_clock()
+    assert not bus.available
+    await valkey.start()
+    await bus.sync_clock()
+    await bus.sync_clock()
+    said = [record.getMessage() for record in caplog.records if record.name == "common.bus"]
+    assert len(said) == 2
+    assert "is not available" in said[0]
+    assert "is back after" in said[1]
+
+
+async def test_a_redis_that_refuses_is_no_absent_one(bus: Bus) -> None:
+    with bus.reaching() as redis:
+        await redis.set("key", "no hash")
+    with pytest.raises(BusRefusedError, match="WRONGTYPE"), bus.reaching() as redis:
+        await redis.hgetall("key")
+    assert bus.available
