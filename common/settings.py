@@ -43,16 +43,26 @@ def _host_id(host: str) -> str:
     return host
 
 
-def _loopback(address: str) -> str:
-    if address == "localhost":
-        return address
-    try:
-        loopback = ip_address(address).is_loopback
-    except ValueError:
-        raise ValueError("must be an IP address of this machine, such as 127.0.0.1") from None
-    if not loopback:
-        raise ValueError("without sign-in an edge serves this machine only: use 127.0.0.1 or ::1")
+def _address(address: str) -> str:
+    if address != "localhost":
+        try:
+            ip_address(address)
+        except ValueError:
+            raise ValueError("must be an IP address of this machine, such as 127.0.0.1") from None
     return address
+
+
+def _host_proc(proc: Path) -> Path:
+    proc = Path(os.path.realpath(proc))
+    if proc != Path("/proc") and not os.path.isfile(proc / "stat"):  # not everything that runs this has a /proc
+        raise ValueError("is no /proc of a host: bind it there (-v /proc:/host/proc:ro)")
+    return proc
+
+
+def _host_root(root: Path) -> Path:
+    if not os.path.isdir(root):
+        raise ValueError("is no directory: bind the host's / there (-v /:/host/root:ro)")
+    return Path(os.path.realpath(root))
 
 
 def _log_level(level: str) -> str:
@@ -116,14 +126,17 @@ class Settings(BaseModel):
         except ValidationError as invalid:
             problem = invalid.errors(include_url=False)[0]
             field = str(problem["loc"][0]) if problem["loc"] else ""
-            name = f"{cls.option(field)} / {cls.variable(field)}" if field else cls.__name__
+            name = cls.variable(field) if field in VARIABLE_ONLY else f"{cls.option(field)} / {cls.variable(field)}"
             said = problem["msg"].removeprefix("Value error, ")
             shown = "" if field in _SECRET else f" (it is {problem['input']!r:.100})"
             raise SettingsError(name, f"{said}{shown}") from None
 
 
-_SECRET = frozenset({"redis_url"})
-"""Fields that may carry a password: their value is never shown."""
+_SECRET = frozenset({"redis_url", "jwt_secret", "token"})
+"""Fields that may carry a secret: their value is never shown."""
+
+VARIABLE_ONLY = frozenset({"jwt_secret", "token"})
+"""Fields without an option: everybody on the machine can read a command line."""
 
 
 class BusSettings(Settings):
@@ -144,6 +157,8 @@ class WorkerSettings(BusSettings):
     instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     """Names this process across its restarts, so that it takes its own lease over at once instead of after 6 s. No two
     processes of a host may share it. Default: a new one each time."""
+    run_dir: Path | None = None
+    """Write a health file here once a second, for `fleetcast health`. Default: none."""
     metrics_port: Port = 0
     """Serve Prometheus metrics of this process on this port of loopback; 0 for none."""
 
@@ -153,6 +168,10 @@ class MetricsCollectorSettings(WorkerSettings):
 
     interval: Interval = 1.0
     """Seconds between two samples."""
+    host_proc: Annotated[Path, AfterValidator(_host_proc)] = Path("/proc")
+    """The host's /proc. In a container: where it is bound to, such as /host/proc."""
+    host_root: Annotated[Path, AfterValidator(_host_root)] = Path("/")
+    """The host's root file system. In a container: where it is bound to, such as /host/root."""
 
 
 class ContainersCollectorSettings(WorkerSettings):
@@ -175,11 +194,20 @@ class ExecutorSettings(WorkerSettings):
     """Containers acted on at the same time."""
 
 
-class EdgeSettings(BusSettings):
+class SecretSettings(Settings):
+    """What makes and reads sign-in tokens."""
+
+    jwt_secret: str | None = None
+    """The secret of sign-in tokens, at least 32 bytes, the same for all edges."""
+    jwt_secret_file: Path | None = None
+    """A file that holds the secret of sign-in tokens; `fleetcast secret FILE` makes one."""
+
+
+class EdgeSettings(BusSettings, SecretSettings):
     """`fleetcast edge`."""
 
-    bind: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
-    """Address to listen on."""
+    bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    """Address to listen on. One that others can reach needs sign-in: a secret."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
     edge_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
@@ -215,3 +243,20 @@ class ClientSettings(Settings):
 
     url: Annotated[str, Field(pattern=r"^wss?://[^/]+")] = "ws://127.0.0.1:8080/api/ws"
     """An edge's WebSocket: ws://host:port/api/ws."""
+    token: str | None = None
+    """Sign-in token, where the edge wants one."""
+    token_file: Path | None = None
+    """A file that holds the sign-in token."""
+
+
+class TokenSettings(SecretSettings):
+    """`fleetcast token`."""
+
+
+class HealthSettings(Settings):
+    """`fleetcast health`."""
+
+    run_dir: Path | None = None
+    """Where the workers write their health files."""
+    port: Port = 8080
+    """The edge's port."""

@@ -8,6 +8,7 @@ an error, not a stand-by.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,11 +17,15 @@ from common.backoff import Backoff
 from common.bus import Bus
 from common.envelope import Version, unwrap
 from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
+from common.health import Health, write
 from common.keys import LEASE_TTL_MS, STATE_KINDS, StateKind, Worker
 from common.outage import Outage
 from common.telemetry import lease_held, malformed, unpublished
 
 logger = logging.getLogger(__name__)
+
+OVERDUE_S = 10.0
+"""A job that has got nothing done for this long is stalled, although its process lives."""
 
 # One step: whoever holds the lease renews it, and whoever finds it free, or left by an earlier life, takes it.
 _HOLD = """
@@ -40,18 +45,28 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 class Tenure:
     """The right to work on a host, while it lasts."""
 
-    def __init__(self, bus: Bus, host: str, worker: Worker, epoch: int, token: str) -> None:
+    def __init__(
+        self, bus: Bus, host: str, worker: Worker, epoch: int, token: str, overdue_s: float = OVERDUE_S
+    ) -> None:
         self.bus = bus
         self.host = host
         self.worker = worker
         self.epoch = epoch
         self.token = token
+        self._overdue_s = overdue_s
+        self._done_at = time.monotonic()
         self._fault: str | None = None
         self._beat_now = asyncio.Event()
+
+    def note_done(self) -> None:
+        """The job has got something done just now. One that says so too rarely is told to be stalled."""
+        self._done_at = time.monotonic()
 
     @property
     def fault(self) -> str | None:
         """What keeps the worker from its job, as the roster tells it: `gone docker-unreachable`, or None."""
+        if self._fault is None and time.monotonic() - self._done_at > self._overdue_s:
+            return "stalled overdue"
         return self._fault
 
     @fault.setter
@@ -93,6 +108,7 @@ class StatePublisher:
             done = False
         if done:
             self._seq = version.seq
+            self._tenure.note_done()
         else:
             unpublished.labels(self._kind).inc()
         return done
@@ -111,6 +127,8 @@ class HostWorker:
         machine: str | None = None,
         renew_s: float = 1.0,
         lease_ttl_ms: int = LEASE_TTL_MS,
+        overdue_s: float = OVERDUE_S,
+        run_dir: Path | None = None,
     ) -> None:
         """`instance` names this process across its restarts: one that comes back takes its own lease over at once."""
         self._bus = bus
@@ -120,6 +138,9 @@ class HostWorker:
         self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
         self._lease_ttl_ms = lease_ttl_ms
+        self._overdue_s = overdue_s
+        self._run_dir = run_dir
+        self._health_file = Outage(f"the directory for health files {run_dir}", logger)
         self._refusals = Outage(f"Redis' consent to the work of {worker} on {host}", logger)
         self._key = bus.keys.lease(host, worker)
         self._hold = bus.script(_HOLD)
@@ -163,8 +184,10 @@ class HostWorker:
                 await self._bus.note_seen(self._host, self._worker, tenure.fault)
                 await self._bus.sync_clock()
                 self._refusals.over()
+                self._say(Health(self._worker, "working", tenure.fault))
             except BusError as error:
                 self._note(error)
+                self._say(Health(self._worker, "without Redis"))
             await tenure.wait_for_beat(self._renew_s)
 
     async def _stand_by(self) -> Tenure:
@@ -180,13 +203,15 @@ class HostWorker:
                 holder = await self._take(token, earlier_life=name)
             except BusError as error:
                 self._note(error)
+                self._say(Health(self._worker, "without Redis"))
                 foreign_since = None
                 await asyncio.sleep(self._renew_s)
                 continue
             self._refusals.over()
             if holder == token:
                 logger.info("%s on %s: at work", self._worker, self._host)
-                return Tenure(self._bus, self._host, self._worker, epoch, token)
+                return Tenure(self._bus, self._host, self._worker, epoch, token, self._overdue_s)
+            self._say(Health(self._worker, "standing by"))
             if self._machine not in holder.split():
                 # A rebooted machine finds its own last lease, which runs out. One that outlives its time is renewed.
                 foreign_since = foreign_since or loop.time()
@@ -222,6 +247,15 @@ class HostWorker:
         if isinstance(error, BusRefusedError):
             self._refusals.note(error.reason)
         logger.debug("%s on %s: %s", self._worker, self._host, error)
+
+    def _say(self, health: Health) -> None:
+        if self._run_dir is None:
+            return
+        try:
+            write(self._run_dir, health)
+            self._health_file.over()
+        except OSError as error:
+            self._health_file.note(str(error))
 
     async def _leave(self, tenure: Tenure) -> None:
         """Lets a stand-by take over at once; best effort, for the lease runs out by itself."""

@@ -7,22 +7,30 @@ Exit codes: 0 done, 1 it did not work, 2 wrong use or settings, 78 this host's i
 import asyncio
 import inspect
 import json
+import os
+import re
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from pydantic_core import PydanticUndefined
 
 from common.errors import FleetcastError, HostIdConflictError, SettingsError
+from common.protocol import Role
 from common.settings import (
+    VARIABLE_ONLY,
     ClientSettings,
     ContainersCollectorSettings,
     EdgeSettings,
     ExecutorSettings,
+    HealthSettings,
     MetricsCollectorSettings,
     Settings,
+    TokenSettings,
     UpSettings,
     WorkerSettings,
 )
@@ -63,6 +71,8 @@ def _take_options(command: Callable[..., None], model: type[Settings], first: li
     """Gives a function the model's fields as keyword options, for typer to read."""
     options = []
     for name, field in model.model_fields.items():
+        if name in VARIABLE_ONLY:
+            continue
         known = field.default not in (None, "", PydanticUndefined)
         option = typer.Option(
             model.option(name),
@@ -223,6 +233,90 @@ _take_options(
 )
 app.command("watch")(_watch)
 app.command("act")(_act)
+
+
+# Sign-in and health
+
+
+def _secret(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Make the secret that sign-in tokens are made with, and leave it alone where it is there already.
+
+    Give the same FILE to every edge with --jwt-secret-file or FLEETCAST_JWT_SECRET_FILE. Whoever can read it can sign
+    in as anybody.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as made:
+            made.write(secrets.token_urlsafe(48) + "\n")
+    except FileExistsError:
+        typer.echo(f"{file} is there already: left as it is", err=True)
+    except OSError as error:
+        raise SettingsError("FILE", f"cannot write {file} ({error.strerror})") from None
+
+
+def _token(sub: str, role: str, hosts: list[str] | None, ttl: str, **given: Any) -> None:
+    """Make a sign-in token and print it. Needs the edges' secret: FLEETCAST_JWT_SECRET or a file that holds it.
+
+    A viewer sees, an operator acts too, an admin sees the audit too. --hosts takes selectors such as 'web-*' and may be
+    given several times; without it the token is for every host.
+    """
+    from common.tokens import make_token, resolve_secret
+
+    secret = resolve_secret(TokenSettings.load(given))
+    if secret is None:
+        raise SettingsError("FLEETCAST_JWT_SECRET", "not set: use the secret that the edges have, or its file")
+    typer.echo(make_token(secret, sub, _role(role), _seconds(ttl), hosts or ()))
+
+
+def _role(role: str) -> Role:
+    for known in get_args(Role):
+        if role == known:
+            return cast(Role, known)
+    raise SettingsError("--role", f"{role!r:.40} is none of {', '.join(get_args(Role))}")
+
+
+def _seconds(ttl: str) -> int:
+    """`90s`, `15m`, `12h`, `30d`."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", ttl)
+    if not found or not int(found[1]):
+        raise SettingsError("--ttl", f"{ttl!r:.40} is no time: write 15m, 12h or 30d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+_take_options(
+    _token,
+    TokenSettings,
+    [
+        _parameter("sub", Annotated[str, typer.Option(help="Who it is for; stands in the audit.")]),
+        _parameter("role", Annotated[str, typer.Option(help="viewer, operator or admin.")], "viewer"),
+        _parameter(
+            "hosts", Annotated[list[str] | None, typer.Option(help="Hosts it is for; default: every one.")], None
+        ),
+        _parameter("ttl", Annotated[str, typer.Option(help="How long it is good: 15m, 12h, 30d.")], "12h"),
+    ],
+)
+app.command("secret")(_secret)
+app.command("token")(_token)
+
+
+def _health(part: str, **given: Any) -> None:
+    """Ask a part of this machine whether it does its job: edge, collector or executor. Exit code 0 if it does, else 1
+    and a line that says why.
+
+    An edge is asked on its port of loopback; the workers write a file into --run-dir once a second.
+    """
+    from services.health import why_not_healthy
+
+    problem = why_not_healthy(part, HealthSettings.load(given))
+    if problem is not None:
+        _complain(problem)
+    raise typer.Exit(0 if problem is None else 1)
+
+
+_take_options(
+    _health, HealthSettings, [_parameter("part", Annotated[str, typer.Argument(metavar="edge|collector|executor")])]
+)
+app.command("health")(_health)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from common.errors import SettingsError
 from common.models import FINAL_STATUSES, ActionStatus, ActionVerb, ContainerRef, HostId
 from common.protocol import ContainerAck, ContainerAction, Error
 from common.settings import ClientSettings
-from services.client.connection import Down, EdgeConnection, EdgeRefusedError, Received, Up
+from services.client.connection import Down, EdgeConnection, EdgeRefusedError, Received, Up, token_of
 from services.client.terminal import first_done, one_line, plain, until_signalled
 
 _GRACE_S = 30.0
@@ -45,7 +45,7 @@ async def run_act(
     Raises SettingsError for wrong use, and EdgeRefusedError where the edge refused before anything was sent.
     """
     request = Request(parse_request(verb, target, expires, timeout), time.monotonic(), grace_s)
-    connection = EdgeConnection(settings.url)
+    connection = EdgeConnection(settings.url, token=token_of(settings))
     return await until_signalled(_act(connection, request, Report(verb, target, as_json), settings.url, ask_every_s))
 
 

@@ -11,6 +11,7 @@ again; whoever sent a request asks again.
 import asyncio
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidPro
 from common.backoff import Backoff
 from common.errors import FleetcastError, ProtocolError, SettingsError
 from common.protocol import ClientMessage, Connected, ServerMessage, Subscribe, parse_server_message
+from common.settings import ClientSettings
 from services.client.terminal import plain
 
 logger = logging.getLogger(__name__)
@@ -103,9 +105,15 @@ class EdgeConnection:
     """
 
     def __init__(
-        self, url: str, channels: Sequence[str] = (), limits: Limits | None = None, backoff: Backoff | None = None
+        self,
+        url: str,
+        channels: Sequence[str] = (),
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        token: str | None = None,
     ) -> None:
         self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._channels = tuple(channels)
         self._limits = limits or Limits()
         self._backoff = backoff or Backoff()
@@ -169,6 +177,7 @@ class EdgeConnection:
         # is for browsers. A proxy from the environment cannot reach this machine's loopback.
         return connect(
             self._url,
+            additional_headers=self._headers,
             compression=None,
             proxy=None if _is_loopback(self._url) else True,
             open_timeout=self._limits.open_s,
@@ -246,6 +255,20 @@ def _why_failed(error: Exception) -> str:
         # asyncio's own text repeats the address: "Connect call failed ('127.0.0.1', 8080)".
         return "connection refused" if isinstance(error, ConnectionRefusedError) else plain(error.strerror)
     return plain(str(error)) or type(error).__name__
+
+
+def token_of(settings: ClientSettings) -> str | None:
+    """The sign-in token that the settings name, if any. Raises SettingsError."""
+    token = settings.token
+    if settings.token_file is not None:
+        name = f"{settings.option('token_file')} / {settings.variable('token_file')}"
+        try:
+            token = settings.token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(name, f"cannot read {settings.token_file} ({error})") from None
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", token):
+        raise SettingsError(settings.variable("token"), "is no token: it has letters, digits, dots, - and _ only")
+    return token
 
 
 def _is_loopback(url: str) -> bool:

@@ -17,7 +17,7 @@ from common.outage import Outage
 from common.protocol import parse_channel
 from common.settings import ClientSettings
 from services.client.changes import ChangeLog
-from services.client.connection import Down, EdgeConnection, Event, Received, Up
+from services.client.connection import Down, EdgeConnection, Event, Received, Up, token_of
 from services.client.terminal import LineWriter, first_done, one_line, until_signalled
 from services.client.view import ConnectionLine, Fleet, kinds_of, render
 
@@ -42,11 +42,11 @@ async def run_watch(settings: ClientSettings, channels: Sequence[str] | None, as
         except ProtocolError as wrong:
             raise SettingsError("CHANNEL", str(wrong).removeprefix("channels: ")) from None
     if as_json:
-        work = _tail(EdgeConnection(settings.url, wanted), LineWriter(sys.stdout.fileno()))
+        work = _tail(EdgeConnection(settings.url, wanted, token=token_of(settings)), LineWriter(sys.stdout.fileno()))
     else:
         # Without the links of a host nobody could tell whether its values are live.
         wanted = with_links(wanted)
-        connection = EdgeConnection(settings.url, wanted)
+        connection = EdgeConnection(settings.url, wanted, token=token_of(settings))
         console = Console()
         if console.is_terminal:
             work = _show(connection, wanted, settings.url, console)

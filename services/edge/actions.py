@@ -18,6 +18,8 @@ from common.errors import BusError, MalformedError, ProtocolError
 from common.models import FINAL_STATUSES, ActionOrder, ActionRecord, ActionStatus, Container
 from common.protocol import ContainerAck, ContainerAction, ContainersMessage
 from common.telemetry import malformed
+from common.tokens import Identity
+from services.edge.access import authorise
 from services.edge.hub import Client, Hub
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,11 @@ class ActionDesk:
         """Hosts whose acks are listened to: those that an action here has been for."""
 
     async def submit(
-        self, client: Client, asked: ContainerAction, actor: str, hear_acks: Callable[[str], Awaitable[None]]
+        self, client: Client, asked: ContainerAction, identity: Identity, hear_acks: Callable[[str], Awaitable[None]]
     ) -> None:
         """Submits an action for a client, or joins it to the one that has its request id. Raises ProtocolError."""
-        host = self._resolve_host(asked)
+        host = self._resolve_host(asked, identity)
+        authorise(identity, "act", host, asked.request_id)
         if len(self._waiting) >= MAX_WAITING:
             raise ProtocolError("rate-limited", "too many actions are under way here; try again", asked.request_id)
         if not self._bus.available:
@@ -67,7 +70,7 @@ class ActionDesk:
             async with asyncio.timeout(5.0):
                 await hear_acks(host)
                 record = await self._actions.read(host, asked.request_id)
-                order = _order_of(record) if record else await self._order(host, asked, actor)
+                order = _order_of(record) if record else await self._order(host, asked, identity.user)
                 waiting = self._waiting.setdefault((host, asked.request_id), _Waiting(order))
                 waiting.told[client] = -1
                 record = await self._actions.submit(order)
@@ -157,10 +160,10 @@ class ActionDesk:
             if not waiting.told:
                 del self._waiting[(host, request_id)]
 
-    def _resolve_host(self, asked: ContainerAction) -> str:
+    def _resolve_host(self, asked: ContainerAction, identity: Identity) -> str:
         if self._hub.hosts is None:
             raise ProtocolError("unavailable", "not accepted: this edge is still starting", asked.request_id)
-        hosts = [status.host for status in self._hub.hosts]
+        hosts = [status.host for status in self._hub.hosts if identity.sees(status.host)]
         if asked.host is None:
             if len(hosts) == 1:
                 return hosts[0]

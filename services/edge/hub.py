@@ -5,7 +5,7 @@ the one before it: an edge never sends an older state after a newer one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from common.envelope import Version
@@ -23,10 +23,11 @@ class _State(NamedTuple):
 
 
 class Client:
-    """One connected client, as the hub knows it."""
+    """One connected client, as the hub knows it. `sees` says which hosts it may see at all."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, sees: Callable[[str], bool] = lambda _: True) -> None:
         self.outbox = outbox
+        self.sees = sees
         self.subscriptions: set[Subscription] = set()
 
 
@@ -118,11 +119,12 @@ class Hub:
         before, self._hosts = self._hosts, tuple(hosts)
         if before is not None and _without_times(before) == _without_times(self._hosts):
             return False
-        everywhere = self._subscribers.get(("hosts", None))
-        if everywhere:
-            text = HostsMessage(hosts=self._hosts).model_dump_json()
-            for client in everywhere:
-                client.outbox.put_state(("hosts", None), text)
+        texts: dict[tuple[HostStatus, ...], str] = {}
+        for client in self._subscribers.get(("hosts", None), ()):
+            seen = tuple(status for status in self._hosts if client.sees(status.host))
+            if seen not in texts:
+                texts[seen] = HostsMessage(hosts=seen).model_dump_json()
+            client.outbox.put_state(("hosts", None), texts[seen])
         changed = {status.host for status in self._hosts} if before is None else _changed(before, self._hosts)
         for status in self._hosts:
             if status.host in changed and ("hosts", status.host) in self._subscribers:
@@ -134,19 +136,22 @@ class Hub:
 
     def _tell(self, kind: StateKind, host: str, text: str) -> None:
         for client in self._subscribers.get((kind, None), ()):
-            client.outbox.put_state((kind, host), text)
+            if client.sees(host):
+                client.outbox.put_state((kind, host), text)
         for client in self._subscribers.get((kind, host), ()):
             client.outbox.put_state((kind, host), text)
 
     def _catch_up(self, client: Client, topic: Topic, host: str | None) -> None:
         if topic == "hosts":
             if self._hosts is not None:
-                shown = tuple(status for status in self._hosts if host in (None, status.host))
+                shown = tuple(
+                    status for status in self._hosts if host in (None, status.host) and client.sees(status.host)
+                )
                 if shown or host is None:
                     client.outbox.put_state((topic, host), HostsMessage(hosts=shown).model_dump_json())
             return
         for (kind, of), state in self._states.items():
-            if kind == topic and host in (None, of):
+            if kind == topic and host in (None, of) and client.sees(of):
                 client.outbox.put_state((kind, of), state.text)
 
 

@@ -20,10 +20,11 @@ def parse_origins(setting: str) -> frozenset[str]:
     return frozenset(origins)
 
 
-def is_allowed(host: str | None, origin: str | None, allowed: Iterable[str]) -> bool:
-    """Whether a request with these headers may go on."""
+def is_allowed(host: str | None, origin: str | None, allowed: Iterable[str], *, any_host: bool = False) -> bool:
+    """Whether a request with these headers may go on. `any_host`: whoever asks has to sign in, so that a page gains
+    nothing by pointing its own name here."""
     allowed = frozenset(allowed)
-    if not _is_ours(host, allowed):
+    if not host or not (any_host or _is_ours(host, allowed)):
         return False
     if origin is None:
         return True
@@ -31,9 +32,7 @@ def is_allowed(host: str | None, origin: str | None, allowed: Iterable[str]) -> 
     return origin in allowed or origin in {f"http://{host}".lower(), f"https://{host}".lower()}
 
 
-def _is_ours(host: str | None, allowed: frozenset[str]) -> bool:
-    if not host:
-        return False
+def _is_ours(host: str, allowed: frozenset[str]) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -5,7 +5,7 @@ import logging
 import uvicorn
 
 from common.settings import EdgeSettings
-from services.edge.app import Edge, create_app
+from services.edge.app import Edge, OriginGate, create_app
 from services.edge.websocket import EdgeWebSocketProtocol
 
 logger = logging.getLogger(__name__)
@@ -13,9 +13,10 @@ logger = logging.getLogger(__name__)
 
 def build_server(settings: EdgeSettings) -> uvicorn.Server:
     """uvicorn with what an edge needs of it; nothing listens yet."""
+    edge = Edge(settings)
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(Edge(settings)),
+            OriginGate(create_app(edge), edge),
             host=settings.bind,
             port=settings.port,
             ws=EdgeWebSocketProtocol,

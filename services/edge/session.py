@@ -21,7 +21,9 @@ from common.protocol import (
     parse_channel,
     parse_client_message,
 )
-from services.edge.hub import Client, Subscription
+from common.tokens import Identity
+from services.edge.access import authorise
+from services.edge.hub import Client
 from services.edge.outbox import Outbox
 from services.edge.strikes import Strikes
 from services.edge.websocket import EXTENSION, EdgeWebSocketProtocol
@@ -44,14 +46,14 @@ SEND_WITHIN_S = 30.0
 class Session:
     """Serves one accepted WebSocket until it ends."""
 
-    def __init__(self, edge: "Edge", websocket: WebSocket, client_id: str, user: str) -> None:
+    def __init__(self, edge: "Edge", websocket: WebSocket, client_id: str, identity: Identity) -> None:
         self._edge = edge
         self._websocket = websocket
         self._client_id = client_id
-        self._user = user
+        self._identity = identity
         self._something_to_send = asyncio.Event()
         self._outbox = Outbox(self._something_to_send.set)
-        self._client = Client(self._outbox)
+        self._client = Client(self._outbox, identity.sees)
         self._strikes = Strikes()
         self._close: tuple[int, str] | None = None
         self._actions_under_way = 0
@@ -64,11 +66,12 @@ class Session:
                 edge_id=self._edge.edge_id,
                 server_time=self._edge.bus.clock.now_ms(),
                 heartbeat_interval_ms=round(settings.heartbeat_sec * 1000),
-                user=self._user,
-                role="admin",
+                user=self._identity.user,
+                role=self._identity.role,
             )
         )
         self._edge.hub.add(self._client)
+        expiry = self._watch_expiry()
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(), name=f"write {self._client_id}")
@@ -77,9 +80,22 @@ class Session:
         except* WebSocketDisconnect:
             pass
         finally:
+            if expiry is not None:
+                expiry.cancel()
             self._edge.hub.remove(self._client)
             self._edge.desk.leave(self._client)
             self._edge.relay.refresh()
+
+    def _watch_expiry(self) -> asyncio.TimerHandle | None:
+        """Closes the connection at the moment at which the sign-in ends."""
+        if self._identity.expires_at is None:
+            return None
+        left_s = self._identity.expires_at - time.time()
+        return asyncio.get_running_loop().call_later(left_s, self._decide_close, 4401, "the sign-in has expired")
+
+    def _decide_close(self, code: int, reason: str) -> None:
+        self._close = (code, reason)
+        self._something_to_send.set()
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -94,33 +110,37 @@ class Session:
             except ProtocolError as error:
                 self._refuse(error)
                 if self._strikes.out(time.monotonic()):
-                    self._close = (1008, "broke the protocol repeatedly")
-                    self._something_to_send.set()
+                    self._decide_close(1008, "broke the protocol repeatedly")
 
     def _handle(self, message: ClientMessage, tasks: asyncio.TaskGroup) -> None:
         match message:
             case Subscribe():
                 # All or nothing: one wrong name subscribes to none of them.
-                self._edge.hub.subscribe(self._client, [parse_channel(name) for name in message.channels])
+                channels = [parse_channel(name) for name in message.channels]
+                for _, host in channels:
+                    authorise(self._identity, "see", host)
+                self._edge.hub.subscribe(self._client, channels)
                 self._edge.relay.refresh()
                 if not self._edge.bus.available:
                     self._refuse(ProtocolError("unavailable", "Redis is away: data comes when it is back"))
             case Unsubscribe():
-                wanted: list[Subscription] = [parse_channel(name) for name in message.channels]
-                self._edge.hub.unsubscribe(self._client, wanted)
+                authorise(self._identity, "see")
+                self._edge.hub.unsubscribe(self._client, [parse_channel(name) for name in message.channels])
                 self._edge.relay.refresh()
             case ContainerAction():
+                authorise(self._identity, "act", message.host, message.request_id)
                 if self._actions_under_way >= MAX_ACTIONS_UNDER_WAY:
                     self._refuse(ProtocolError("rate-limited", "too many actions at once", message.request_id))
                     return
                 self._actions_under_way += 1
                 tasks.create_task(self._act(message), name=f"action {message.request_id}")
             case Ping():
+                authorise(self._identity, "see")
                 self._say(Heartbeat(server_time=self._edge.bus.clock.now_ms(), nonce=message.nonce))
 
     async def _act(self, message: ContainerAction) -> None:
         try:
-            await self._edge.desk.submit(self._client, message, self._user, self._edge.relay.hear_acks)
+            await self._edge.desk.submit(self._client, message, self._identity, self._edge.relay.hear_acks)
         except ProtocolError as error:
             self._refuse(error)
         except Exception:

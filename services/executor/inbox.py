@@ -13,11 +13,12 @@ from redis.exceptions import ResponseError
 
 from common.actions import Actions, parse_order
 from common.backoff import Backoff
-from common.bus import READ_BLOCK_MS, Bus
+from common.bus import READ_BLOCK_MS
 from common.errors import BusError, BusRefusedError, MalformedError
 from common.keys import EXECUTOR_GROUP
 from common.outage import Outage
 from common.telemetry import malformed
+from common.worker import Tenure
 from services.executor.performer import Performer
 from services.executor.queues import Entry, Queues
 
@@ -30,17 +31,18 @@ class Inbox:
     """The reading end of one host's actions."""
 
     def __init__(
-        self, bus: Bus, host: str, actions: Actions, performer: Performer, queues: Queues, changed: asyncio.Event
+        self, tenure: Tenure, actions: Actions, performer: Performer, queues: Queues, changed: asyncio.Event
     ) -> None:
-        self._bus = bus
-        self._host = host
-        self._stream = bus.keys.actions(host)
+        self._tenure = tenure
+        self._bus = tenure.bus
+        self._host = tenure.host
+        self._stream = tenure.bus.keys.actions(tenure.host)
         self._actions = actions
         self._performer = performer
         self._queues = queues
         self._changed = changed
         self._room_made = asyncio.Event()
-        self._outage = Outage(f"the action stream of {host}", logger)
+        self._outage = Outage(f"the action stream of {tenure.host}", logger)
 
     def note_room(self) -> None:
         """Something in hand is done."""
@@ -55,6 +57,7 @@ class Inbox:
                 await self._take_pending()
                 while True:
                     await self._take_new()
+                    self._tenure.note_done()
                     self._outage.over()
                     backoff.reset()
             except BusRefusedError as error:

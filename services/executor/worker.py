@@ -48,7 +48,9 @@ async def run_executor(settings: ExecutorSettings) -> None:
         await Executor(tenure, docker, settings.parallel).work()
 
     try:
-        await HostWorker(bus, settings.host_id, "executor", instance=settings.instance).run(job)
+        await HostWorker(bus, settings.host_id, "executor", instance=settings.instance, run_dir=settings.run_dir).run(
+            job
+        )
     finally:
         await docker.close()
         await bus.close()
@@ -65,7 +67,7 @@ class Executor:
         self._changed = asyncio.Event()
         actions = Actions(tenure.bus)
         self._performer = Performer(tenure, docker, actions)
-        self._inbox = Inbox(tenure.bus, tenure.host, actions, self._performer, self._queues, self._changed)
+        self._inbox = Inbox(tenure, actions, self._performer, self._queues, self._changed)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
@@ -102,6 +104,7 @@ class Executor:
 
     async def _perform(self, entry: Entry, overdue: str | None) -> None:
         await self._performer.perform(entry, overdue)
+        self._tenure.note_done()
         self._queues.done(entry)
         self._inbox.note_room()
         self._changed.set()

@@ -1,0 +1,64 @@
+"""What a worker last said of itself, in a file for whoever checks its health. Pure but for `write` and `read`.
+
+A process that exists is not a healthy one: the worker writes here once a second whether it does its job, and a file
+that is not written any more says that it hangs.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.keys import Worker
+
+FRESH_WITHIN_S = 10.0
+"""A worker that has written nothing for this long hangs."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """One worker's word on itself."""
+
+    worker: Worker
+    phase: Literal["working", "standing by", "without Redis"]
+    fault: str | None = None
+    """What keeps it from its job, as the roster has it."""
+
+
+def path_of(run_dir: Path, worker: Worker) -> Path:
+    return run_dir / f"{worker}.health"
+
+
+def write(run_dir: Path, health: Health) -> None:
+    """Puts it in place at once or not at all. Raises OSError."""
+    path = path_of(run_dir, health.worker)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(health)))
+    os.replace(fresh, path)
+
+
+def read(run_dir: Path, worker: Worker) -> tuple[Health, float] | None:
+    """The worker's last word and its age in seconds, or None where it has not said any. Raises ValueError."""
+    path = path_of(run_dir, worker)
+    try:
+        said = path.read_text()
+        age_s = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    try:
+        return Health(**json.loads(said)), age_s
+    except TypeError as error:
+        raise ValueError(f"{path} is not a worker's: {error}") from None
+
+
+def judge(health: Health, age_s: float) -> str | None:
+    """Why this worker is not healthy, or None where it is."""
+    if age_s > FRESH_WITHIN_S:
+        return f"{health.worker}: hangs, it last said something {age_s:.0f} s ago"
+    if health.phase == "without Redis":
+        return f"{health.worker}: Redis is not available"
+    if health.fault is not None:
+        return f"{health.worker}: {health.fault}"
+    return None
