@@ -20,7 +20,7 @@ from common.models import Container
 from common.outage import Outage
 from common.protocol import ContainersMessage
 from common.settings import ContainersCollectorSettings
-from common.worker import HostWorker, StatePublisher, Tenure
+from common.worker import OVERDUE_S, HostWorker, StatePublisher, Tenure
 from services.collector.inventory import Inspection, Inventory
 from services.collector.snapshot import LabelFilter
 from services.collector.ticks import Ticks
@@ -47,7 +47,14 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
     """Runs until it is cancelled. Raises HostIdConflictError and SettingsError."""
     docker = Docker(settings.docker_host, timeout_s=_DOCKER_TIMEOUT_S)
     bus = Bus(settings.redis_url, Keys(settings.namespace))
-    worker = HostWorker(bus, settings.host_id, "containers", instance=settings.instance)
+    worker = HostWorker(
+        bus,
+        settings.host_id,
+        "containers",
+        instance=settings.instance,
+        overdue_s=max(OVERDUE_S, 3 * settings.interval),
+        run_dir=settings.run_dir,
+    )
     label_filter = LabelFilter.parse(settings.labels)
     try:
         await worker.run(
@@ -90,6 +97,7 @@ async def collect_containers(
             continue
         refusal.over()
         tenure.fault = None
+        tenure.note_done()
         listed_at_s = now_s()
         await feed.offer(containers, sampled_at)
         await ticks.wait()

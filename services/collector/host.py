@@ -8,14 +8,19 @@ pass for an idle machine.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import psutil
 
 from common.models import Cpu, Disk, DiskIo, HostMetrics, Memory, NetworkInterface, Swap, Temperature
+from services.collector.disks import DisksReading
 from services.collector.probe import Probe
 from services.collector.readings import (
     CpuReading,
     DiskIoReading,
     NetworkReading,
-    read_disks,
     read_memory,
     read_processes,
     read_swap,
@@ -36,12 +41,25 @@ class Readings:
     cpu: Callable[[], Cpu | None] = field(default_factory=CpuReading)
     memory: Callable[[], Memory | None] = read_memory
     swap: Callable[[], Swap | None] = read_swap
-    disks: Callable[[], tuple[Disk, ...] | None] = read_disks
+    disks: Callable[[], tuple[Disk, ...] | None] = field(default_factory=DisksReading)
     disk_io: Callable[[], DiskIo | None] = field(default_factory=DiskIoReading)
     network: Callable[[], tuple[NetworkInterface, ...] | None] = field(default_factory=NetworkReading)
     temperatures: Callable[[], tuple[Temperature, ...] | None] = read_temperatures
     uptime_sec: Callable[[], float | None] = read_uptime_sec
     processes: Callable[[], int | None] = read_processes
+
+    @classmethod
+    def of_host(cls, proc: Path, root: Path) -> Self:
+        """Of the host whose /proc and root file system are bound to these places. At `/proc` and `/` it is this
+        machine, as without. For the whole process: psutil knows one /proc."""
+        psutil.PROCFS_PATH = str(proc)
+        return cls(
+            cpu=CpuReading(proc),
+            disks=DisksReading(proc, root),
+            network=NetworkReading(proc),
+            uptime_sec=partial(read_uptime_sec, proc),
+            processes=partial(read_processes, proc),
+        )
 
 
 class HostSampler:

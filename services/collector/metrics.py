@@ -12,8 +12,8 @@ from common.keys import Keys
 from common.models import HostMetrics
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
-from common.worker import HostWorker, StatePublisher, Tenure
-from services.collector.host import HostSampler
+from common.worker import OVERDUE_S, HostWorker, StatePublisher, Tenure
+from services.collector.host import HostSampler, Readings
 from services.collector.ticks import Ticks
 
 _FIRST_GAP_S = 0.25
@@ -23,9 +23,17 @@ _FIRST_GAP_S = 0.25
 async def run_metrics_collector(settings: MetricsCollectorSettings) -> None:
     """Runs until it is cancelled. Raises HostIdConflictError."""
     bus = Bus(settings.redis_url, Keys(settings.namespace))
-    worker = HostWorker(bus, settings.host_id, "metrics", instance=settings.instance)
+    worker = HostWorker(
+        bus,
+        settings.host_id,
+        "metrics",
+        instance=settings.instance,
+        overdue_s=max(OVERDUE_S, 3 * settings.interval),
+        run_dir=settings.run_dir,
+    )
+    sampler = HostSampler(Readings.of_host(settings.host_proc, settings.host_root))
     try:
-        await worker.run(partial(collect_metrics, sampler=HostSampler(), interval_s=settings.interval))
+        await worker.run(partial(collect_metrics, sampler=sampler, interval_s=settings.interval))
     finally:
         await bus.close()
 

@@ -1,4 +1,8 @@
-"""What psutil says of this machine, part by part: blocking calls, each for a probe's thread.
+"""What psutil and /proc say of this machine, part by part: blocking calls, each for a probe's thread. Disks: disks.py.
+
+In a container, the host's /proc is bound to another place. psutil looks there once `psutil.PROCFS_PATH` says so (see
+host.py), but for two things, which are therefore read here: the network's counters, which are those of whoever asks,
+and the load, for which it asks libc. Nothing of it takes being root, or a capability.
 
 Every list has an end: of more than MOST_LISTED things of a kind the rest is left out and said once.
 """
@@ -7,13 +11,15 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
-from common.models import Cpu, Disk, DiskIo, Memory, NetworkInterface, Swap, Temperature
-from services.collector.rates import CoreTimes, CpuShares, Rates
+from common.models import Cpu, DiskIo, Memory, NetworkInterface, Swap, Temperature
+from services.collector.procfs import parse_load, parse_net_dev, parse_uptime_sec
+from services.collector.rates import CoreTimes, Counters, CpuShares, Rates
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +29,11 @@ leaves every second must stay small."""
 
 _MAX_NAME = 256
 
-IMAGE_FILE_SYSTEMS = frozenset({"squashfs", "iso9660", "udf", "erofs", "cramfs", "romfs"})
-"""Read-only images: always full, and never of interest for it. Snap mounts one for each package."""
-
 _SKIPPED_INTERFACES = ("veth",)
 """By prefix, beside the loopback. Docker makes a veth pair for every container under a random name: they come and go by
 the hundred, and their traffic is in their bridge's counters and in the containers' own usage."""
+
+OWN_PROC = Path("/proc")
 
 T = TypeVar("T")
 
@@ -36,7 +41,8 @@ T = TypeVar("T")
 class CpuReading:
     """Use since the last call, so None at the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc: Path = OWN_PROC) -> None:
+        self._proc = proc
         self._shares = CpuShares()
 
     def __call__(self) -> Cpu | None:
@@ -47,7 +53,7 @@ class CpuReading:
             percent=use.percent,
             per_core_percent=use.per_core_percent,
             cores=len(use.per_core_percent),
-            load=psutil.getloadavg(),
+            load=parse_load(text_of(self._proc / "loadavg")) if psutil.LINUX else psutil.getloadavg(),
         )
 
 
@@ -72,45 +78,6 @@ def read_memory() -> Memory:
 def read_swap() -> Swap:
     swap = psutil.swap_memory()
     return Swap(total_bytes=swap.total, used_bytes=swap.used, percent=swap.percent)
-
-
-def read_disks() -> tuple[Disk, ...]:
-    """The local file systems that hold data, one entry each.
-
-    Left out: what the kernel makes up (proc, tmpfs, overlay, ...) and shares of other machines, which psutil tells from
-    their `nodev` in /proc/filesystems. A share's space is its server's affair, and asking for it hangs with the server.
-    """
-    disks = []
-    partitions = [Mounted(found.device, found.mountpoint, found.fstype) for found in psutil.disk_partitions(all=False)]
-    for mount in one_mount_a_device(partitions):
-        try:
-            space = psutil.disk_usage(mount)
-        except OSError:  # gone since, or not for us to see
-            continue
-        if space.total:
-            disks.append(
-                Disk(mount=printable(mount), total_bytes=space.total, used_bytes=space.used, percent=space.percent)
-            )
-    return tuple(bounded(disks, "disks"))
-
-
-class Mounted(NamedTuple):
-    device: str
-    mount: str
-    file_system: str
-
-
-def one_mount_a_device(mounted: Iterable[Mounted]) -> list[str]:
-    """Where each device is mounted, sorted: at its shortest path, for the others are bind mounts or subvolumes of the
-    same space. A bind mount of a single file is none; telling that is the one look that this takes."""
-    chosen: dict[str, str] = {}
-    for device, mount, file_system in mounted:
-        if file_system in IMAGE_FILE_SYSTEMS or not os.path.isdir(mount):
-            continue
-        known = chosen.get(device)
-        if known is None or (len(mount), mount) < (len(known), known):
-            chosen[device] = mount
-    return sorted(chosen.values())
 
 
 class DiskIoReading:
@@ -147,13 +114,15 @@ class NetworkReading:
     """Bytes moved since the last call by each interface, but the loopback and what containers are plugged in with. An
     interface appears at its second reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc: Path = OWN_PROC) -> None:
+        # `net` is a link to the reader's own network; where /proc is the host's, its first process has the host's.
+        self._net_dev = proc / "net/dev" if proc == OWN_PROC else proc / "1/net/dev"
         self._rates = Rates()
 
     def __call__(self) -> tuple[NetworkInterface, ...]:
         counters = {
-            name: (interface.bytes_recv, interface.bytes_sent)
-            for name, interface in psutil.net_io_counters(pernic=True, nowrap=False).items()
+            name: moved
+            for name, moved in self._counters().items()
             if name != "lo" and not name.startswith(_SKIPPED_INTERFACES)
         }
         rates = self._rates.update(time.monotonic(), counters)
@@ -161,6 +130,12 @@ class NetworkReading:
             NetworkInterface(interface=printable(name), rx_bytes_per_sec=rate.incoming, tx_bytes_per_sec=rate.outgoing)
             for name, rate in bounded(sorted(rates.items()), "network interfaces")
         )
+
+    def _counters(self) -> Mapping[str, Counters]:
+        if psutil.LINUX:
+            return parse_net_dev(text_of(self._net_dev))
+        interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
+        return {name: (interface.bytes_recv, interface.bytes_sent) for name, interface in interfaces.items()}
 
 
 def read_temperatures() -> tuple[Temperature, ...]:
@@ -175,15 +150,26 @@ def read_temperatures() -> tuple[Temperature, ...]:
     return tuple(bounded(sensors, "temperature sensors"))
 
 
-def read_uptime_sec() -> float:
+def read_uptime_sec(proc: Path = OWN_PROC) -> float:
     """Since the machine was started, sleep included."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return round(time.clock_gettime(time.CLOCK_BOOTTIME), 1)
+    if psutil.LINUX:
+        return parse_uptime_sec(text_of(proc / "uptime"))
     return round(max(0.0, time.time() - psutil.boot_time()), 1)
 
 
-def read_processes() -> int:
-    return len(psutil.pids())
+def read_processes(proc: Path = OWN_PROC) -> int:
+    """Raises PermissionError where others' processes are hidden: the few that are left would pass for all."""
+    if not psutil.LINUX:
+        return len(psutil.pids())
+    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    if "1" not in pids:
+        raise PermissionError(f"{proc} hides other users' processes (its mount option hidepid)")
+    return len(pids)
+
+
+def text_of(path: Path) -> str:
+    """What procfs.py takes: any bytes, and line ends untouched."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def printable(name: str) -> str:

@@ -1,31 +1,19 @@
-"""The page in a real browser, against an edge whose every move the test decides.
-
-Needs `pip install playwright` and Debian's chromium; skipped where either is missing.
-"""
+"""The page in a real browser, against an edge whose every move the test decides."""
 
 import itertools
 import re
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from playwright import async_api as playwright
 
+from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.services.fake_edge import FakeEdge, ack, container, containers, host_status, hosts, link, metrics, now_ms
 from tests.support import eventually
 
-playwright = pytest.importorskip("playwright.async_api", reason="no playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path: apt-get install chromium"),
-]
-
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Page = Any
 
@@ -305,7 +293,7 @@ async def test_a_silent_connection_is_given_up(page: Page, edge: FakeEdge) -> No
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(1008, "broke the protocol"), (1009, "too large"), (4401, "not signed in"), (4403, "not allowed")],
+    [(1008, "broke the protocol"), (1009, "too large"), (4403, "not allowed")],
 )
 async def test_close_codes_that_stay_stop_it(page: Page, edge: FakeEdge, code: int, words: str) -> None:
     await edge.has_client()

@@ -8,49 +8,7 @@ from hypothesis import strategies as st
 
 from services.collector import readings
 from services.collector.rates import CoreTimes
-from services.collector.readings import Mounted, bounded, core_times, one_mount_a_device, printable, read_disks
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Path:
-    for name in ("data", "data/docker", "other"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "hosts").touch()
-    return tmp_path
-
-
-def test_bind_mounts_of_a_device_are_left_out(places: Path) -> None:
-    mounted = [
-        Mounted("/dev/sda1", f"{places}/data/docker", "ext4"),
-        Mounted("/dev/sda1", f"{places}/data", "ext4"),
-        Mounted("/dev/sdb1", f"{places}/other", "xfs"),
-    ]
-    assert one_mount_a_device(mounted) == [f"{places}/data", f"{places}/other"]
-
-
-def test_images_and_single_files_are_left_out(places: Path) -> None:
-    mounted = [
-        Mounted("/dev/loop3", f"{places}/data", "squashfs"),
-        Mounted("/dev/sda1", f"{places}/hosts", "ext4"),
-        Mounted("/dev/sdc1", f"{places}/unplugged", "ext4"),
-    ]
-    assert one_mount_a_device(mounted) == []
-
-
-def test_this_machine_has_its_root_once_and_no_pseudo_file_system() -> None:
-    disks = read_disks()
-    mounts = [disk.mount for disk in disks]
-    assert len(mounts) == len(set(mounts))
-    assert not any(mount.startswith(("/proc", "/sys", "/dev")) for mount in mounts)
-    assert all(0 < disk.used_bytes <= disk.total_bytes for disk in disks)
-
-
-def test_a_file_system_that_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str) -> None:
-        raise PermissionError(13, "Permission denied", path)
-
-    monkeypatch.setattr(psutil, "disk_usage", refuse)
-    assert read_disks() == ()
+from services.collector.readings import NetworkReading, bounded, core_times, printable, read_processes, read_uptime_sec
 
 
 def test_a_guests_time_is_counted_once_and_waiting_is_idle() -> None:
@@ -100,3 +58,57 @@ def test_sensors_without_a_number_are_left_out(monkeypatch: pytest.MonkeyPatch) 
 def test_a_system_without_sensors_has_no_temperatures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
     assert readings.read_temperatures() == ()
+
+
+@pytest.fixture
+def host_proc(tmp_path: Path) -> Path:
+    """The /proc of a host, as far as the readings of this module go."""
+    for pid in ("1", "77", "4711", "self", "sys"):
+        (tmp_path / pid).mkdir()
+    (tmp_path / "1/net").mkdir()
+    (tmp_path / "uptime").write_text("6037.03 8449.40\n")
+    write_net_dev(tmp_path, "eth0", 1_000_000)
+    return tmp_path
+
+
+def write_net_dev(proc: Path, interface: str, received: int) -> None:
+    columns = [str(received), *["0"] * 15]
+    (proc / "1/net/dev").write_text(f"Inter-| Receive\n face |bytes\n{interface}: {' '.join(columns)}\n")
+
+
+def test_a_hosts_network_is_that_of_its_first_process(host_proc: Path) -> None:
+    read = NetworkReading(host_proc)
+    assert read() == ()
+    write_net_dev(host_proc, "eth0", 3_000_000)
+    (eth0,) = eventually_sync(read)
+    assert eth0.interface == "eth0"
+    assert eth0.rx_bytes_per_sec > 0
+    assert eth0.tx_bytes_per_sec == 0
+
+
+def test_a_network_that_cannot_be_read_raises_instead_of_showing_another_one(host_proc: Path) -> None:
+    (host_proc / "1/net/dev").unlink()
+    with pytest.raises(FileNotFoundError):
+        NetworkReading(host_proc)()
+
+
+def test_a_hosts_uptime_and_processes_are_read_from_its_proc(host_proc: Path) -> None:
+    assert read_uptime_sec(host_proc) == 6037.03
+    assert read_processes(host_proc) == 3
+
+
+def test_a_proc_that_hides_others_processes_is_not_counted(host_proc: Path) -> None:
+    (host_proc / "1").rename(host_proc / "hidden")
+    with pytest.raises(PermissionError, match="hidepid"):
+        read_processes(host_proc)
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux'")
+def test_the_own_counters_are_those_that_psutil_reads() -> None:
+    before = psutil.net_io_counters(pernic=True, nowrap=False)
+    read = NetworkReading()
+    counters = read._counters()
+    after = psutil.net_io_counters(pernic=True, nowrap=False)
+    for name in before.keys() & after.keys():
+        assert before[name].bytes_recv <= counters[name][0] <= after[name].bytes_recv
+        assert before[name].bytes_sent <= counters[name][1] <= after[name].bytes_sent
