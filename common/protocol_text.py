@@ -30,6 +30,9 @@ schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the
 - A frame that cannot be served gets an `error` and costs nothing else: the connection stays. The 20th within a minute
   closes it with 1008; a frame over the edge's limit (64 KiB by default) closes it with 1009, one that is not UTF-8
   with 1007.
+- Where an edge wants sign-in, a program sends `Authorization: Bearer <token>` with the upgrade, and a browser offers the
+  subprotocols `fleetcast.v1` and `bearer.<token>`, of which the edge agrees on the first. Never a token in a URL. HTTP
+  routes take the header; their errors are `error` messages with a fitting status.
 - Acks of an action go to every connection that has sent its `requestId`, on any edge.
 - `usage` and `events` may be subscribed to; nothing is sent on them yet.
 """
@@ -43,10 +46,13 @@ _CODES = """
 | 1009 | frame too large | stops |
 | 1012 | this edge is restarting | reconnects |
 | 1013 | no room here now | reconnects with backoff |
+| 4401 | not signed in, or the sign-in has expired; the reason says which | signs in |
+| 4403 | not allowed | stops |
 | 4408 | silent for too long: two pings of the WebSocket protocol unanswered | reconnects |
 | 4409 | could not keep up: too many acks and errors waited to be read | reconnects |
 
-An upgrade from a page of another origin, or under a name that is not this machine's, is refused with HTTP 403.
+An upgrade from a page of another origin is refused with HTTP 403, and by an edge without sign-in one under a name that
+is not this machine's too.
 """
 
 _ERRORS: dict[ErrorCode, str] = {

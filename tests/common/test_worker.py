@@ -2,6 +2,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from common.bus import Bus
 from common.envelope import Version, unwrap, wrap
 from common.errors import HostIdConflictError
+from common.health import Health, read
 from common.keys import Keys, StateKind
 from common.telemetry import lease_held, malformed, unpublished
 from common.worker import HostWorker, StatePublisher, Tenure, machine_id
@@ -399,3 +401,58 @@ async def test_a_state_lost_on_the_way_uses_up_its_number(bus: Bus, valkey: Embe
         assert version.seq >= 3
 
     await published(bus, use)
+
+
+# Getting something done
+
+
+async def test_a_job_that_gets_nothing_done_is_stalled_although_its_process_lives(bus: Bus, tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def job(tenure: Tenure) -> None:
+        await go_on.wait()
+        while True:
+            tenure.note_done()
+            await asyncio.sleep(0.05)
+
+    async def fault() -> str | None:
+        return (await bus.read_roster()).faults["metrics"].get("web-1")
+
+    def health() -> Health | None:
+        found = read(tmp_path, "metrics")
+        return found[0] if found else None
+
+    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, overdue_s=0.5, run_dir=tmp_path)
+    async with running(service.run(job)):
+        await eventually(lambda: health() == Health("metrics", "working"))
+        assert await fault() is None
+        await eventually(lambda: health() == Health("metrics", "working", "stalled overdue"))
+        assert await fault() == "stalled overdue"
+        go_on.set()
+        await eventually(lambda: health() == Health("metrics", "working"))
+        await eventually(lambda: not_any(fault))
+
+
+async def not_any(ask: Callable[[], Coroutine[Any, Any, str | None]]) -> bool:
+    return await ask() is None
+
+
+async def test_a_worker_says_in_its_health_file_that_redis_is_away(
+    bus: Bus, valkey: EmbeddedServer, tmp_path: Path
+) -> None:
+    async def job(tenure: Tenure) -> None:
+        while True:
+            tenure.note_done()
+            await asyncio.sleep(0.05)
+
+    def phase() -> str | None:
+        found = read(tmp_path, "metrics")
+        return found[0].phase if found else None
+
+    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, run_dir=tmp_path)
+    async with running(service.run(job)):
+        await eventually(lambda: phase() == "working")
+        await valkey.stop()
+        await eventually(lambda: phase() == "without Redis")
+        await valkey.start()
+        await eventually(lambda: phase() == "working")
