@@ -30,9 +30,9 @@ schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the
 - A frame that cannot be served gets an `error` and costs nothing else: the connection stays. The 20th within a minute
   closes it with 1008; a frame over the edge's limit (64 KiB by default) closes it with 1009, one that is not UTF-8
   with 1007.
-- Where an edge wants sign-in, a program sends `Authorization: Bearer <token>` with the upgrade, and a browser offers the
-  subprotocols `fleetcast.v1` and `bearer.<token>`, of which the edge agrees on the first. Never a token in a URL. HTTP
-  routes take the header; their errors are `error` messages with a fitting status.
+- Where an edge wants sign-in, a program sends `Authorization: Bearer <token>` with the upgrade, and a browser offers
+  the subprotocols `fleetcast.v1` and `bearer.<token>`, of which the edge agrees on the first. Never a token in a URL.
+  HTTP routes take the header; their errors are `error` messages with a fitting status.
 - Acks of an action go to every connection that has sent its `requestId`, on any edge.
 - `usage` and `events` may be subscribed to; nothing is sent on them yet.
 """

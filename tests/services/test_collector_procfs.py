@@ -121,7 +121,7 @@ def test_what_the_kernel_does_not_write_is_malformed(parse: Callable[[str], obje
         parse(text)
 
 
-@pytest.mark.parametrize(("parse", "captured"), PARSERS)
+@pytest.mark.parametrize(("parse", "captured"), PARSERS, ids=lambda value: getattr(value, "__name__", ""))
 @given(data=st.data())
 def test_whatever_is_read_nothing_but_malformed_is_raised(
     parse: Callable[[str], object], captured: str, data: st.DataObject

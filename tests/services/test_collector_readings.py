@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.collector import readings
 from services.collector.rates import CoreTimes
 from services.collector.readings import NetworkReading, bounded, core_times, printable, read_processes, read_uptime_sec
+from tests.support import eventually_sync
 
 
 def test_a_guests_time_is_counted_once_and_waiting_is_idle() -> None:
