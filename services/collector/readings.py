@@ -163,7 +163,7 @@ def read_processes(proc: Path = OWN_PROC) -> int:
         return len(psutil.pids())
     pids = [name for name in os.listdir(proc) if name.isdigit()]
     if "1" not in pids:
-        raise PermissionError(f"{proc} hides other users' processes (its mount option hidepid)")
+        raise PermissionError(f"{proc} hides other users' processes (hidepid): run this in the group that may see them")
     return len(pids)
 
 

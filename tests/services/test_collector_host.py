@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 from common.models import Cpu, Disk, HostMetrics, Memory
@@ -64,6 +66,40 @@ async def test_this_machine_is_sampled_in_full() -> None:
     names = [interface.interface for interface in sample.network]
     assert "lo" not in names
     assert not any(name.startswith("veth") for name in names)
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux'")
+async def test_a_host_whose_proc_is_elsewhere_is_sampled_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", psutil.PROCFS_PATH)  # put back afterwards
+    elsewhere = tmp_path / "proc"
+    elsewhere.symlink_to("/proc")
+    sample = await first_sample(HostSampler(Readings.of_host(elsewhere, Path("/"))))
+    assert str(elsewhere) == psutil.PROCFS_PATH
+    assert sample.stale == ()
+    assert sample.uptime_sec > 0
+    assert sample.processes > 1
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux'")
+async def test_a_host_whose_proc_went_away_goes_stale_and_keeps_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", psutil.PROCFS_PATH)
+    elsewhere = tmp_path / "proc"
+    elsewhere.symlink_to("/proc")
+    sampler = HostSampler(Readings.of_host(elsewhere, Path("/")))
+    before = await first_sample(sampler)
+    elsewhere.unlink()
+    gone = await sampler.sample()
+    assert gone is not None
+    assert {"cpu", "memory", "disks", "network", "uptimeSec", "processes"} <= set(gone.stale)
+    assert gone.memory == before.memory
+    elsewhere.symlink_to("/proc")
+    back = await sampler.sample()
+    assert back is not None
+    assert back.stale == ()
 
 
 async def test_a_busy_core_is_seen() -> None:

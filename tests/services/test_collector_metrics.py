@@ -1,15 +1,18 @@
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from common.bus import Bus
 from common.clock import RedisClock
+from common.errors import SettingsError
 from common.models import HostMetrics, Memory
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
@@ -202,3 +205,33 @@ async def test_sampled_at_is_on_redis_clock(valkey: EmbeddedServer, bus: Bus) ->
     async with running(HostWorker(bus, HOST, "metrics").run(job)):
         message = await eventually(last.that(lambda message: True))
         assert message.sampled_at > 1_700_000_000_000
+
+
+def test_a_hosts_places_are_taken_from_the_environment_and_resolved(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").touch()
+    (tmp_path / "link").symlink_to("proc")
+    environ = {"FLEETCAST_HOST_PROC": f"{tmp_path}/link/", "FLEETCAST_HOST_ROOT": str(tmp_path)}
+    settings = MetricsCollectorSettings.load({}, environ)
+    assert settings.host_proc == Path(os.path.realpath(tmp_path / "proc"))
+    assert settings.host_root == Path(os.path.realpath(tmp_path))
+
+
+@pytest.mark.parametrize("variable", ["FLEETCAST_HOST_PROC", "FLEETCAST_HOST_ROOT"])
+@pytest.mark.parametrize("place", ["missing", "file", "loop", "file/below"])
+def test_a_place_where_nothing_of_the_hosts_is_ends_the_start_with_one_line(
+    tmp_path: Path, variable: str, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SettingsError) as refused:
+        MetricsCollectorSettings.load({}, {variable: str(tmp_path / place)})
+    said = str(refused.value)
+    assert said.startswith("--host-")
+    assert place in said
+    assert "\n" not in said
+
+
+def test_a_folder_that_is_no_proc_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is no /proc of a host"):
+        MetricsCollectorSettings.load({}, {"FLEETCAST_HOST_PROC": str(tmp_path)})
