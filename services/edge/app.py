@@ -112,12 +112,19 @@ class OriginGate:
             any_host = not self._edge.gatekeeper.is_open
             if not is_allowed(host, origin, self._edge.allowed_origins, any_host=any_host):
                 logger.info("refusing a request with Host %.100s, Origin %.100s", host, origin)
-                refusal = PlainTextResponse(
-                    "This page or name may not talk to this edge: see FLEETCAST_ALLOWED_ORIGINS.\n", status_code=403
-                )
-                await refusal(scope, receive, send)
+                await _refuse_origin(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+async def _refuse_origin(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        # uvicorn answers 403. With a body of our own it would log an error about it.
+        await receive()
+        await send({"type": "websocket.close"})
+        return
+    said = "This page or name may not talk to this edge: see FLEETCAST_ALLOWED_ORIGINS.\n"
+    await PlainTextResponse(said, status_code=403)(scope, receive, send)
 
 
 def _add_public(app: FastAPI, edge: Edge) -> None:

@@ -272,7 +272,9 @@ async def test_the_page_is_served_with_a_policy(edge: RunningEdge) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
-async def test_other_pages_and_names_are_refused(edge: RunningEdge, headers: dict[str, str]) -> None:
+async def test_other_pages_and_names_are_refused(
+    edge: RunningEdge, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     async with httpx.AsyncClient(base_url=edge.http, headers=headers) as http:
         assert (await http.get("/api/hosts")).status_code == 403
         upgrade = {
@@ -282,6 +284,7 @@ async def test_other_pages_and_names_are_refused(edge: RunningEdge, headers: dic
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         }
         assert (await http.get("/api/ws", headers=upgrade)).status_code == 403
+    assert [r for r in caplog.records if r.levelname in {"ERROR", "CRITICAL"} or r.exc_info] == []
 
 
 async def test_a_client_too_many_is_closed_with_1013(valkey: EmbeddedServer) -> None:
