@@ -14,13 +14,12 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 from pydantic_core import PydanticUndefined
 
 from common.errors import FleetcastError, HostIdConflictError, SettingsError
-from common.protocol import Role
 from common.settings import (
     VARIABLE_ONLY,
     ClientSettings,
@@ -35,6 +34,9 @@ from common.settings import (
     WorkerSettings,
 )
 from common.telemetry import configure_logging, serve_metrics
+
+if TYPE_CHECKING:  # the protocol's models take a while to build, and most commands, a health check say, need none
+    from common.protocol import Role
 
 EXIT_USAGE = 2
 EXIT_CONFLICT = 78
@@ -268,7 +270,9 @@ def _token(sub: str, role: str, hosts: list[str] | None, ttl: str, **given: Any)
     typer.echo(make_token(secret, sub, _role(role), _seconds(ttl), hosts or ()))
 
 
-def _role(role: str) -> Role:
+def _role(role: str) -> "Role":
+    from common.protocol import Role
+
     for known in get_args(Role):
         if role == known:
             return cast(Role, known)
