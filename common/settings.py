@@ -217,10 +217,37 @@ class EdgeSettings(BusSettings, SecretSettings):
     allowed."""
     heartbeat_sec: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """Seconds between two heartbeats to a client."""
+    window_ms: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Under load, messages wait for each other this many milliseconds and leave together."""
+    flush_share: Annotated[float, Field(ge=0.05, le=0.9)] = 0.3
+    """Part of the edge's time that sending may take before messages have to wait for each other."""
+    compress: bool = True
+    """Compress for clients that offer permessage-deflate: once for all of them. false turns it off."""
+    drain_sec: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """On SIGTERM, clients are told over this many seconds to connect elsewhere; 0 tells all at once."""
+    unsubscribe_after_sec: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """What nobody watches any more is followed in Redis for this many seconds still."""
     max_clients: Annotated[int, Field(ge=1)] = 10_000
     """Connections at the same time; more are closed with 1013."""
+    max_clients_per_address: Annotated[int, Field(ge=1)] = 1_000
+    """Connections from one address at the same time, this machine's own not counted; more are closed with 1013."""
+    max_handshakes_per_sec: Annotated[float, Field(ge=1)] = 500
+    """New connections a second; more are answered 503 with Retry-After."""
+    max_subscriptions: Annotated[int, Field(ge=1)] = 1_000
+    """Subscriptions of one client; more are refused as too-large."""
+    max_messages_per_sec: Annotated[float, Field(ge=1)] = 20
+    """Messages of one client, ten seconds' worth at once; more are refused as rate-limited, and who keeps at it is
+    closed with 1008."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     """A longer message of a client closes its connection with 1009."""
+    max_pending_bytes: Annotated[int, Field(ge=4096)] = 1_048_576
+    """Acks and errors that wait for a client that takes nothing; more close its connection with 4409."""
+    slow_client_sec: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """A client that takes nothing for this long is cut off."""
+    silent_client_sec: Annotated[float, Field(ge=1, le=3600)] = 45.0
+    """A client of which nothing is heard for this long, no pong either, is closed with 4408."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses or networks of load balancers whose X-Forwarded-For is believed, with commas between."""
 
 
 class UpSettings(Settings):

@@ -37,7 +37,12 @@ class Identity:
     """Seconds since the epoch; None: never."""
 
     def sees(self, host: str) -> bool:
-        return self.hosts is None or any(fnmatchcase(host, selector) for selector in self.hosts)
+        return sees(self.hosts, host)
+
+
+def sees(selectors: tuple[str, ...] | None, host: str) -> bool:
+    """Whether host selectors, None for every host, let a host through."""
+    return selectors is None or any(fnmatchcase(host, selector) for selector in selectors)
 
 
 def make_token(secret: bytes, user: str, role: Role, ttl_s: float, hosts: Sequence[str] = ()) -> str:

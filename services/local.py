@@ -96,6 +96,7 @@ def fleetcast_parts(settings: UpSettings, redis_url: str) -> Sequence[Part]:
                 "FLEETCAST_BIND": "127.0.0.1",
                 "FLEETCAST_PORT": str(port),
                 "FLEETCAST_EDGE_ID": f"edge-{number}",
+                "FLEETCAST_DRAIN_SEC": "0",  # all of them go at once: there is no other to send a client to
             },
         )
         for number, port in enumerate(edge_ports(settings), start=1)

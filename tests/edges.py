@@ -15,7 +15,7 @@ from common.models import Container
 from common.protocol import ContainersMessage, MetricsMessage, ServerMessage, parse_server_message
 from common.settings import EdgeSettings
 from common.worker import HostWorker, StatePublisher, Tenure
-from services.edge.server import build_server
+from services.edge.server import build_server, listen
 from tests.samples import host_metrics
 from tests.support import eventually
 
@@ -80,8 +80,9 @@ class RunningEdge:
 
 @asynccontextmanager
 async def running_edge(redis_url: str, **settings: Any) -> AsyncIterator[RunningEdge]:
-    server = build_server(EdgeSettings(redis_url=redis_url, port=0, **settings))
-    serving = asyncio.create_task(server.serve())
+    chosen = EdgeSettings(redis_url=redis_url, port=0, **settings)
+    server = build_server(chosen)
+    serving = asyncio.create_task(server.serve(sockets=[listen(chosen)]))
     try:
         await eventually(lambda: server.started or serving.done(), what="the edge to listen")
         yield RunningEdge(server, server.servers[0].sockets[0].getsockname()[1])

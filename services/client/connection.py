@@ -10,7 +10,9 @@ again; whoever sent a request asks again.
 
 import asyncio
 import ipaddress
+import json
 import logging
+import random
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+from websockets.http11 import Response
 
 from common.backoff import Backoff
 from common.errors import FleetcastError, ProtocolError, SettingsError
@@ -78,6 +81,17 @@ class Down:
 
 
 Event = Up | Received | Down
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """Why there is no connection, and what the edge said of coming back."""
+
+    reason: str
+    announced_s: float | None = None
+    """Wait this long instead of the backoff's delay: an edge that restarts spreads its clients by itself."""
+    at_least_s: float = 0.0
+    """Come no sooner; the edge told everybody the same."""
 
 
 @dataclass(frozen=True)
@@ -145,21 +159,21 @@ class EdgeConnection:
                             yield Up(message)
                         if message is not None:
                             yield Received(message, raw if isinstance(raw, str) else raw.decode())
-                reason = "silent for too long" if connected_at else "no Fleetcast edge answers there"
+                loss = _Loss("silent for too long" if connected_at else "no Fleetcast edge answers there")
             except ConnectionClosed as closed:
-                reason = self._why_closed(closed)
+                loss = self._why_closed(closed)
             except InvalidStatus as refused:
-                reason = self._why_not_opened(refused.response.status_code)
+                loss = self._why_not_opened(refused.response)
             except (InvalidProxy, ImportError) as wrong:
                 raise SettingsError("proxy of the environment", plain(str(wrong))) from None
             except (OSError, InvalidHandshake, EOFError) as error:
-                reason = _why_failed(error)
+                loss = _Loss(_why_failed(error))
             finally:
                 self._socket = None
             if connected_at is not None:
                 self._backoff.note_healthy(time.monotonic() - connected_at)
-            delay_s = self._backoff.next_delay()
-            yield Down(reason, delay_s)
+            delay_s = self._delay_s(loss)
+            yield Down(loss.reason, delay_s)
             await asyncio.sleep(delay_s)
 
     async def send(self, message: ClientMessage) -> bool:
@@ -203,30 +217,67 @@ class EdgeConnection:
                 )
             return None
 
-    def _why_closed(self, closed: ConnectionClosed) -> str:
+    def _delay_s(self, loss: _Loss) -> float:
+        if loss.announced_s is not None:
+            return loss.announced_s
+        spread_s = random.uniform(0, loss.at_least_s / 2)  # noqa: S311 - jitter, not a secret
+        return loss.at_least_s + spread_s + self._backoff.next_delay()
+
+    def _why_closed(self, closed: ConnectionClosed) -> _Loss:
         if closed.rcvd is None:
-            return f"message over {self._limits.max_message_bytes} bytes" if _too_big(closed) else "connection lost"
+            too_big = f"message over {self._limits.max_message_bytes} bytes"
+            return _Loss(too_big if _too_big(closed) else "connection lost")
         code, said = closed.rcvd.code, plain(closed.rcvd.reason)
         if code in {1008, 1009, 4401, 4403}:
             raise EdgeRefusedError(self._url, code, said) from None
         meaning = _CLOSE_MEANINGS.get(code, f"closed with {code}")
-        return f"{meaning} ({said})" if said else meaning
+        if code == _RESTARTING:  # what it says is for programs
+            return _Loss(meaning, announced_s=_announced_s(closed.rcvd.reason))
+        return _Loss(f"{meaning} ({said})" if said else meaning)
 
-    def _why_not_opened(self, status: int) -> str:
+    def _why_not_opened(self, response: Response) -> _Loss:
+        status = response.status_code
         if status in {401, 403}:
             raise EdgeRefusedError(self._url, status, "") from None
         hint = ": is the path /api/ws?" if status in {200, 404} else ""
-        return f"HTTP {status} instead of a WebSocket{hint}"
+        reason = _STATUS_MEANINGS.get(status, f"HTTP {status} instead of a WebSocket{hint}")
+        return _Loss(reason, at_least_s=_retry_after_s(response.headers.get_all("Retry-After")))
 
+
+_RESTARTING = 1012
 
 _CLOSE_MEANINGS = {
     1000: "closed by the edge",
     1001: "the edge is going away",
-    1012: "the edge is restarting",
+    _RESTARTING: "the edge is restarting",
     1013: "no room on this edge now",
     4408: "the edge heard nothing for too long",
     4409: "could not keep up",
 }
+
+_STATUS_MEANINGS = {503: "no new clients are let in just now (HTTP 503)"}
+
+_LONGEST_WAIT_S = 60
+"""Whatever an edge asks for."""
+
+
+def _announced_s(reason: str) -> float | None:
+    """When an edge that restarts wants its client back; None where it does not say so in good form."""
+    try:
+        said = json.loads(reason)
+    except ValueError:
+        return None
+    wait_ms = said.get("retryAfterMs") if isinstance(said, dict) else None
+    if type(wait_ms) is not int or not 0 <= wait_ms <= _LONGEST_WAIT_S * 1000:  # not isinstance: true is no number
+        return None
+    return wait_ms / 1000
+
+
+def _retry_after_s(values: Sequence[str]) -> float:
+    """Of a Retry-After in seconds; 0 where there is none, or one in another form."""
+    if len(values) != 1 or not re.fullmatch(r"[0-9]{1,9}", values[0].strip()):
+        return 0.0
+    return float(min(int(values[0]), _LONGEST_WAIT_S))
 
 
 async def _receive(socket: ClientConnection, within_s: float) -> str | bytes | None:

@@ -20,7 +20,8 @@ from common.protocol import ContainerAck, ContainerAction, ContainersMessage
 from common.telemetry import malformed
 from common.tokens import Identity
 from services.edge.access import authorise
-from services.edge.hub import Client, Hub
+from services.edge.client import Client
+from services.edge.hub import Hub
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,10 @@ class ActionDesk:
         for key in [key for key, waiting in self._waiting.items() if client in waiting.told]:
             self._forget(client, *key)
 
+    def is_waited_for(self, client: Client) -> bool:
+        """Whether a client waits for the end of an action."""
+        return any(client in waiting.told for waiting in self._waiting.values())
+
     def on_ack(self, host: str, payload: bytes) -> None:
         """An ack from the bus."""
         try:
@@ -145,11 +150,11 @@ class ActionDesk:
         if waiting is None:
             return
         rank = _RANK[ack.status]
-        text = ack.model_dump_json()
+        body = ack.model_dump_json().encode()
         for client, told in waiting.told.items():
             if rank > told:
                 waiting.told[client] = rank
-                client.outbox.put(text)
+                client.put(body)
         if ack.status in FINAL_STATUSES:
             del self._waiting[(ack.host, ack.request_id)]
 

@@ -2,18 +2,19 @@
 
 import asyncio
 import importlib.resources
+import itertools
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Request, Response, WebSocket
+from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.bus import Bus
 from common.envelope import body_prefix, unwrap
@@ -23,12 +24,17 @@ from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, HostsMessage, js
 from common.settings import EdgeSettings, default_host_id
 from common.supervision import run_forever
 from common.tokens import Identity
-from services.edge.access import SUBPROTOCOL, Gatekeeper, authorise, edge_secret
+from services.edge.access import Gatekeeper, authorise, edge_secret
 from services.edge.actions import ActionDesk
+from services.edge.events import EventStream, parse_channels
+from services.edge.flusher import Flusher
+from services.edge.gate import unavailable, why_not_now
 from services.edge.hub import Hub
-from services.edge.origin import is_allowed, parse_origins
+from services.edge.limits import Room, TokenBucket
+from services.edge.member import Member
+from services.edge.origin import parse_origins
+from services.edge.pace import Pace
 from services.edge.relay import Relay
-from services.edge.session import Session, closed
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +55,9 @@ _HostPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 class Edge:
     """One edge: what its routes and sessions share."""
 
+    tasks: asyncio.TaskGroup
+    """Where sessions start their actions; there from `run` on."""
+
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         self.edge_id = settings.edge_id or f"{default_host_id()[:50]}-{uuid.uuid4().hex[:6]}"
@@ -58,24 +67,54 @@ class Edge:
             raise SettingsError("--allowed-origins / FLEETCAST_ALLOWED_ORIGINS", str(error)) from None
         self.gatekeeper = Gatekeeper(edge_secret(settings))
         self.bus = Bus(settings.redis_url, Keys(settings.namespace))
-        self.hub = Hub()
+        self.hub = Hub(on_work=self._wake, on_interest=self._look_at_interest)
+        self.flusher = Flusher(self.hub, Pace(settings.window_ms / 1000, settings.flush_share))
         self.desk = ActionDesk(self.bus, self.hub, self.edge_id)
-        self.relay = Relay(self.bus, self.hub, self.desk, self.edge_id)
+        self.relay = Relay(
+            self.bus, self.hub, self.desk, self.edge_id, unsubscribe_after_s=settings.unsubscribe_after_sec
+        )
+        self.room = Room(settings.max_clients, settings.max_clients_per_address)
+        rate = settings.max_handshakes_per_sec
+        self.handshakes = TokenBucket(rate, rate, time.monotonic())
+        self.members: set[Member] = set()
+        self.draining = False
+
+    @property
+    def not_ready_because(self) -> str | None:
+        """Why this edge is not to be given clients now, or None where it is."""
+        return "this edge is about to go" if self.draining else self.relay.not_ready_because
 
     async def run(self) -> None:
-        """Relays and beats for ever; the routes serve meanwhile."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.relay.run(), name="relay")
-            tasks.create_task(run_forever("heartbeat", self._beat), name="heartbeat")
+        """Relays, flushes and beats for ever; the routes serve meanwhile."""
+        async with asyncio.TaskGroup() as self.tasks:
+            self.tasks.create_task(self.relay.run(), name="relay")
+            self.tasks.create_task(run_forever("flush", self.flusher.run), name="flush")
+            self.tasks.create_task(run_forever("heartbeat", self._beat), name="heartbeat")
+
+    def _wake(self) -> None:
+        self.flusher.wake()
+
+    def _look_at_interest(self) -> None:
+        self.relay.refresh_soon()
 
     async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.heartbeat_sec)
-            self.hub.heartbeat(Heartbeat(server_time=self.bus.clock.now_ms()).model_dump_json())
+        """A heartbeat for everybody, a ping with every second one; and whoever is silent or stuck goes."""
+        settings = self.settings
+        for number in itertools.count():
+            await asyncio.sleep(settings.heartbeat_sec)
+            body = Heartbeat(server_time=self.bus.clock.now_ms()).model_dump_json().encode()
+            self.hub.heartbeat(body, ping=number % 2 == 0)
+            now = time.monotonic()
+            for member in list(self.members):
+                blocked_since = member.client.blocked_since
+                if blocked_since is not None and now - blocked_since > settings.slow_client_sec:
+                    member.abort("takes nothing")
+                elif now - member.heard_at > settings.silent_client_sec:
+                    member.close(4408, "silent for too long")
 
 
 def create_app(edge: Edge) -> FastAPI:
-    """The routes of an edge; the lifespan runs it. Serve it behind an OriginGate."""
+    """The HTTP routes of an edge; the lifespan runs it. Serve it behind a Gate."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -92,39 +131,10 @@ def create_app(edge: Edge) -> FastAPI:
     )
     _add_public(app, edge)
     _add_state(app, edge)
-    _add_socket(app, edge)
+    _add_feed(app, edge)
     app.add_exception_handler(ProtocolError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     return app
-
-
-class OriginGate:
-    """Lets only requests through that come from this edge's own page, an allowed one, or a program."""
-
-    def __init__(self, app: ASGIApp, edge: Edge) -> None:
-        self._app = app
-        self._edge = edge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"}:
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            host, origin = headers.get(b"host"), headers.get(b"origin")
-            any_host = not self._edge.gatekeeper.is_open
-            if not is_allowed(host, origin, self._edge.allowed_origins, any_host=any_host):
-                logger.info("refusing a request with Host %.100s, Origin %.100s", host, origin)
-                await _refuse_origin(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-async def _refuse_origin(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        # uvicorn answers 403. With a body of our own it would log an error about it.
-        await receive()
-        await send({"type": "websocket.close"})
-        return
-    said = "This page or name may not talk to this edge: see FLEETCAST_ALLOWED_ORIGINS.\n"
-    await PlainTextResponse(said, status_code=403)(scope, receive, send)
 
 
 def _add_public(app: FastAPI, edge: Edge) -> None:
@@ -141,7 +151,7 @@ def _add_public(app: FastAPI, edge: Edge) -> None:
 
     @app.get("/readyz", response_class=PlainTextResponse)
     async def readyz() -> PlainTextResponse:
-        reason = edge.relay.not_ready_because
+        reason = edge.not_ready_because
         return PlainTextResponse(f"{reason or 'ok'}\n", status_code=503 if reason else 200)
 
     schema = json_schema()
@@ -155,7 +165,7 @@ def _add_state(app: FastAPI, edge: Edge) -> None:
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         authorise(_identity(edge, request), "see")
-        clients_connected.set(edge.hub.clients)
+        clients_connected.set(len(edge.members))
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/api/hosts")
@@ -179,11 +189,11 @@ def _add_state(app: FastAPI, edge: Edge) -> None:
             raise ProtocolError("unavailable", str(error)) from error
 
 
-def _add_socket(app: FastAPI, edge: Edge) -> None:
+def _add_feed(app: FastAPI, edge: Edge) -> None:
     @app.get("/api/ws")
     async def status(request: Request) -> JSONResponse:
         authorise(_identity(edge, request), "see")
-        reason = edge.relay.not_ready_because
+        reason = edge.not_ready_because
         return JSONResponse(
             {
                 "edgeId": edge.edge_id,
@@ -192,27 +202,21 @@ def _add_socket(app: FastAPI, edge: Edge) -> None:
                 "serverTime": edge.bus.clock.now_ms(),
                 "ready": reason is None,
                 "reason": reason,
-                "clients": edge.hub.clients,
+                "clients": len(edge.members),
                 "hosts": len(edge.hub.hosts or ()),
             }
         )
 
-    @app.websocket("/api/ws")
-    async def socket(websocket: WebSocket) -> None:
-        offered: list[str] = websocket.scope["subprotocols"]
-        # Accepted first, and closed then where that must be: a page sees the code of a close, not that of a refusal.
-        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        try:
-            identity = edge.gatekeeper.identify(websocket.headers.get("authorization"), offered)
-        except ProtocolError as error:
-            closed.labels("4401").inc()
-            await websocket.close(4401, error.message)
-            return
-        if edge.hub.clients >= edge.settings.max_clients:
-            closed.labels("1013").inc()
-            await websocket.close(1013, "no room here now")
-            return
-        await Session(edge, websocket, uuid.uuid4().hex, identity).run()
+    @app.get("/api/events")
+    async def events(request: Request, channels: str = "") -> Response:
+        identity = _identity(edge, request)
+        authorise(identity, "see")
+        subscriptions = parse_channels(channels, identity, edge.settings.max_subscriptions)
+        address = request.client.host if request.client else ""
+        why = why_not_now(edge) or edge.room.enter(address)
+        if why is not None:
+            return unavailable(why)
+        return EventStream(edge, identity, address).response(subscriptions)
 
 
 def _identity(edge: Edge, request: Request) -> Identity:

@@ -1,90 +1,212 @@
-"""Who gets what: the subscriptions of every client and the newest state of everything. Pure.
+"""Who gets what: clients, what they subscribed to, the newest state of everything, and who lacks what of it. Pure: what
+is to be sent goes through each client's `write`.
 
-A state is told to the clients that subscribed to its kind for every host or for this host, and only if it is newer than
-the one before it: an edge never sends an older state after a newer one.
+Clients that get the same bytes form an audience: equal subscriptions, equal rights, equal encoding. What one of them
+lacks is joined once and written to all of them. A client is where its number in the journal is: one that cannot take
+anything now is passed over, stays where it is, and gets the newest of all that changed meanwhile when it can.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from common.envelope import Version
 from common.keys import STATE_KINDS, StateKind
 from common.protocol import HostsMessage, HostStatus, Topic
-from services.edge.outbox import Outbox
+from common.tokens import sees
+from services.edge.client import Client
+from services.edge.frames import Encoding, Frame
+from services.edge.journal import Entry, Journal
 
 Subscription = tuple[Topic, str | None]
 """A topic, and the host or None for every host."""
 
+Key = tuple[Topic | Literal["heartbeat"], str | None]
+"""What a message is the newest of."""
 
-class _State(NamedTuple):
-    version: Version
-    text: str
+HEARTBEAT: Key = ("heartbeat", None)
+HOSTS: Key = ("hosts", None)
+
+CLIENTS_A_SLICE = 64
+MAX_WRITE_BYTES = 256 * 1024
 
 
-class Client:
-    """One connected client, as the hub knows it. `sees` says which hosts it may see at all."""
+class Backlog(NamedTuple):
+    """Where a client stands that has just subscribed: it lacks what changed after `upto`, and whatever `had`, its
+    audience before, did not get; of that it has been given what changed up to `cursor`."""
 
-    def __init__(self, outbox: Outbox, sees: Callable[[str], bool] = lambda _: True) -> None:
-        self.outbox = outbox
-        self.sees = sees
-        self.subscriptions: set[Subscription] = set()
+    had: "Audience"
+    upto: int
+    cursor: int
+
+
+Position = int | Backlog
+"""What a client has been given: whatever changed up to this number, or part of a backlog."""
+
+Selectors = tuple[str, ...] | None
+
+
+class _Joined(NamedTuple):
+    """What clients at one position lack, put together once: one write's worth of it."""
+
+    data: bytes
+    messages: int
+    after: Position
+    """Where a client stands that got it."""
+    is_all: bool
+
+
+class Audience:
+    """Clients that get the same bytes."""
+
+    def __init__(self, subscriptions: frozenset[Subscription], selectors: Selectors, encoding: Encoding) -> None:
+        self.subscriptions = subscriptions
+        self.selectors = selectors
+        self.encoding = encoding
+        self.clients: set[Client] = set()
+        self._wants: dict[Key, bool] = {}
+
+    def wants(self, key: Key) -> bool:
+        wanted = self._wants.get(key)
+        if wanted is None:
+            wanted = self._wants[key] = self._judge(*key)
+        return wanted
+
+    def _judge(self, topic: Topic | Literal["heartbeat"], host: str | None) -> bool:
+        if topic == "heartbeat":
+            return True
+        everything = (topic, None) in self.subscriptions
+        if host is None:
+            return everything
+        if topic == "hosts":  # who gets the whole roster needs no single host beside it
+            return not everything and ("hosts", host) in self.subscriptions
+        return (everything and sees(self.selectors, host)) or (topic, host) in self.subscriptions
+
+    def forget(self, key: Key) -> None:
+        self._wants.pop(key, None)
 
 
 class Hub:
-    """Clients, subscriptions, states and the roster as last told."""
+    """`on_work` is called when there is something to flush, `on_interest` when what is subscribed to has changed."""
 
-    def __init__(self) -> None:
-        self._clients: set[Client] = set()
-        self._subscribers: defaultdict[Subscription, set[Client]] = defaultdict(set)
-        self._states: dict[tuple[StateKind, str], _State] = {}
+    def __init__(
+        self,
+        on_work: Callable[[], None] = lambda: None,
+        on_interest: Callable[[], None] = lambda: None,
+        max_write_bytes: int = MAX_WRITE_BYTES,
+    ) -> None:
+        self.on_work = on_work
+        self.on_interest = on_interest
+        self._max_write_bytes = max_write_bytes
+        self.clients: set[Client] = set()
+        self._audiences: dict[tuple[frozenset[Subscription], Selectors, Encoding], Audience] = {}
+        self._subscribers: dict[Subscription, set[Audience]] = {}
+        self._journal: Journal[Key] = Journal()
+        self._versions: dict[Key, Version] = {}
+        self._dirty: dict[Audience, None] = {}
+        self._returning: dict[Client, None] = {}
         self._hosts: tuple[HostStatus, ...] | None = None
-
-    @property
-    def clients(self) -> int:
-        return len(self._clients)
+        self._rosters: dict[tuple[Selectors, str | None], Frame] = {}
+        self.changed = 0
+        """Messages that changed since the flush before."""
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self.passed_over = 0
+        """How often a client could take nothing when there was something for it."""
 
     @property
     def hosts(self) -> tuple[HostStatus, ...] | None:
         """The roster, or None before it has been read for the first time."""
         return self._hosts
 
+    @property
+    def has_work(self) -> bool:
+        return bool(self._dirty or self._returning)
+
     # Clients
 
     def add(self, client: Client) -> None:
-        self._clients.add(client)
+        """A client without subscriptions: it gets heartbeats."""
+        self.clients.add(client)
+        client.position = self._journal.number
+        self._enter(client, self._audience(frozenset(), client))
 
     def remove(self, client: Client) -> None:
-        self.unsubscribe(client, tuple(client.subscriptions))
-        self._clients.discard(client)
+        if client in self.clients:
+            self.clients.discard(client)
+            self._returning.pop(client, None)
+            audience, client.audience = client.audience, _NOWHERE
+            self._vacate(client, audience)
 
     def subscribe(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
-        """Adds subscriptions and puts the last state of whatever is new to the client into its outbox."""
-        for subscription in subscriptions:
-            if subscription in client.subscriptions:
-                continue
-            covered = (subscription[0], None) in client.subscriptions
-            client.subscriptions.add(subscription)
-            self._subscribers[subscription].add(client)
-            if not covered:
-                self._catch_up(client, *subscription)
+        """Adds subscriptions; the next flush brings the last state of whatever is new to the client."""
+        had, position = client.audience, client.position
+        if self._move(client, had.subscriptions.union(subscriptions)):
+            if isinstance(position, Backlog):
+                client.position = position._replace(cursor=0)
+            else:
+                client.position = Backlog(had, position, 0)
+            self._serve_soon(client)
 
     def unsubscribe(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
-        for subscription in subscriptions:
-            client.subscriptions.discard(subscription)
-            subscribers = self._subscribers.get(subscription)
-            if subscribers is not None:
-                subscribers.discard(client)
-                if not subscribers:
-                    del self._subscribers[subscription]
-        client.outbox.forget_states(
-            lambda key: isinstance(key, tuple) and not _covers(client.subscriptions, key[0], key[1])
-        )
+        """Nothing of these is sent any more, whatever waits; who subscribes again gets the last state again."""
+        dropped = frozenset(subscriptions)
+        if self._move(client, client.audience.subscriptions - dropped) and isinstance(client.position, Backlog):
+            had = client.position.had
+            had = Audience(had.subscriptions - dropped, had.selectors, had.encoding)
+            client.position = client.position._replace(had=had)
 
-    def heartbeat(self, text: str) -> None:
-        """Puts a heartbeat into every outbox; one that waits already is replaced."""
-        for client in self._clients:
-            client.outbox.put_state("heartbeat", text)
+    def drained(self, client: Client) -> None:
+        """A client that was blocked can take something again."""
+        client.unblock()
+        if client in self.clients:
+            self._serve_soon(client)
+
+    def _move(self, client: Client, subscriptions: frozenset[Subscription]) -> bool:
+        had = client.audience
+        if subscriptions == had.subscriptions:
+            return False
+        self._enter(client, self._audience(subscriptions, client))
+        self._vacate(client, had)
+        return True
+
+    def _audience(self, subscriptions: frozenset[Subscription], client: Client) -> Audience:
+        identity = (subscriptions, client.selectors, client.encoding)
+        audience = self._audiences.get(identity)
+        if audience is None:
+            audience = self._audiences[identity] = Audience(*identity)
+        return audience
+
+    def _enter(self, client: Client, audience: Audience) -> None:
+        client.audience = audience
+        audience.clients.add(client)
+        if len(audience.clients) > 1:
+            return
+        news = False
+        for subscription in audience.subscriptions:
+            news |= subscription not in self._subscribers
+            self._subscribers.setdefault(subscription, set()).add(audience)
+        if news:
+            self.on_interest()
+
+    def _vacate(self, client: Client, audience: Audience) -> None:
+        audience.clients.discard(client)
+        if audience.clients:
+            return
+        self._dirty.pop(audience, None)
+        del self._audiences[audience.subscriptions, audience.selectors, audience.encoding]
+        lost = False
+        for subscription in audience.subscriptions:
+            remaining = self._subscribers[subscription]
+            remaining.discard(audience)
+            if not remaining:
+                del self._subscribers[subscription]
+                lost = True
+        if lost:
+            self.on_interest()
+
+    def _serve_soon(self, client: Client) -> None:
+        self._returning[client] = None
+        self.on_work()
 
     # State
 
@@ -101,68 +223,143 @@ class Hub:
         return watched
 
     def forget_unwatched(self, watched: set[tuple[str, StateKind]]) -> None:
-        """Drops states that nobody here watches: they would be out of date for the next one who does."""
-        for kind, host in [key for key in self._states if (key[1], key[0]) not in watched]:
-            del self._states[(kind, host)]
+        """Drops states that are not followed any more: they would be out of date for the next one who asks."""
+        for key in list(self._versions):
+            kind, host = key
+            if (host, kind) not in watched:
+                del self._versions[key]
+                self._forget(key)
 
-    def publish(self, host: str, kind: StateKind, version: Version, text: str) -> bool:
-        """Tells a state to its subscribers. False where it is not newer than the last one."""
-        last = self._states.get((kind, host))
-        if last is not None and version <= last.version:
+    def publish(self, host: str, kind: StateKind, version: Version, body: bytes) -> bool:
+        """A state for its subscribers. False where it is not newer than the last one."""
+        key: Subscription = (kind, host)
+        last = self._versions.get(key)
+        if last is not None and version <= last:
             return False
-        self._states[(kind, host)] = _State(version, text)
-        self._tell(kind, host, text)
+        self._versions[key] = version
+        self._note(key, Frame(body), (*self._subscribers.get((kind, None), ()), *self._subscribers.get(key, ())))
         return True
+
+    def heartbeat(self, body: bytes, *, ping: bool) -> None:
+        self._note(HEARTBEAT, Frame(body, ping=ping), tuple(self._audiences.values()))
 
     def publish_hosts(self, hosts: Sequence[HostStatus]) -> bool:
-        """Tells the roster to its subscribers if anything but the times has changed."""
+        """The roster for its subscribers, if anything but the times has changed."""
         before, self._hosts = self._hosts, tuple(hosts)
+        self._rosters.clear()
         if before is not None and _without_times(before) == _without_times(self._hosts):
             return False
-        texts: dict[tuple[HostStatus, ...], str] = {}
-        for client in self._subscribers.get(("hosts", None), ()):
-            seen = tuple(status for status in self._hosts if client.sees(status.host))
-            if seen not in texts:
-                texts[seen] = HostsMessage(hosts=seen).model_dump_json()
-            client.outbox.put_state(("hosts", None), texts[seen])
-        changed = {status.host for status in self._hosts} if before is None else _changed(before, self._hosts)
+        for gone in {status.host for status in before or ()} - {status.host for status in self._hosts}:
+            self._forget(("hosts", gone))
+        self._note(HOSTS, _ROSTER, self._subscribers.get(("hosts", None), ()))
+        was = {status.host: (status.status, status.links) for status in before or ()}
         for status in self._hosts:
-            if status.host in changed and ("hosts", status.host) in self._subscribers:
-                text = HostsMessage(hosts=(status,)).model_dump_json()
-                for client in self._subscribers[("hosts", status.host)]:
-                    if ("hosts", None) not in client.subscriptions:
-                        client.outbox.put_state(("hosts", status.host), text)
+            if was.get(status.host) != (status.status, status.links):
+                self._note(("hosts", status.host), _ROSTER, self._subscribers.get(("hosts", status.host), ()))
         return True
 
-    def _tell(self, kind: StateKind, host: str, text: str) -> None:
-        for client in self._subscribers.get((kind, None), ()):
-            if client.sees(host):
-                client.outbox.put_state((kind, host), text)
-        for client in self._subscribers.get((kind, host), ()):
-            client.outbox.put_state((kind, host), text)
+    def _note(self, key: Key, frame: Frame, audiences: Iterable[Audience]) -> None:
+        self._journal.note(key, frame)
+        dirty = [audience for audience in audiences if audience.wants(key)]
+        if dirty:
+            self.changed += 1
+            self._dirty.update(dict.fromkeys(dirty))
+            self.on_work()
 
-    def _catch_up(self, client: Client, topic: Topic, host: str | None) -> None:
-        if topic == "hosts":
-            if self._hosts is not None:
-                shown = tuple(
-                    status for status in self._hosts if host in (None, status.host) and client.sees(status.host)
-                )
-                if shown or host is None:
-                    client.outbox.put_state((topic, host), HostsMessage(hosts=shown).model_dump_json())
-            return
-        for (kind, of), state in self._states.items():
-            if kind == topic and host in (None, of) and client.sees(of):
-                client.outbox.put_state((kind, of), state.text)
+    def _forget(self, key: Key) -> None:
+        self._journal.forget(key)
+        for audience in self._audiences.values():
+            audience.forget(key)
+
+    # Flush
+
+    def flush(self) -> Iterator[None]:
+        """Writes to every client that can take something whatever it lacks. Yields after each slice of clients, so that
+        the caller can let others run; clients may come, go and subscribe meanwhile.
+
+        A flush that is given up halfway loses nothing: whoever it did not get to is served by the next.
+        """
+        dirty, self._dirty = self._dirty, {}
+        returning, self._returning = self._returning, {}
+        self.changed = 0
+        joined: dict[Audience, dict[Position, _Joined]] = {audience: {} for audience in dirty}
+        for number, client in enumerate(returning, 1):
+            if client in self.clients:
+                self._serve((client,), client.audience, joined.setdefault(client.audience, {}))
+            if number % CLIENTS_A_SLICE == 0:
+                yield
+        for audience in dirty:
+            clients = list(audience.clients)
+            for first in range(0, len(clients), CLIENTS_A_SLICE):
+                self._serve(clients[first : first + CLIENTS_A_SLICE], audience, joined[audience])
+                yield
+
+    def _serve(self, clients: Sequence[Client], audience: Audience, joined: dict[Position, _Joined]) -> None:
+        """Writes to clients of one audience what they lack; `joined` keeps what has been put together already."""
+        written = messages = 0
+        for client in clients:
+            if client.audience is not audience:  # it has subscribed to something else during this flush
+                continue
+            if client.blocked_since is not None:
+                self.passed_over += 1
+                continue
+            found = joined.get(client.position)
+            if found is None:
+                found = joined[client.position] = self._join(audience, client.position)
+            data, count, client.position, is_all = found
+            if not is_all:
+                self._serve_soon(client)
+            if count:
+                written += len(data)
+                messages += count
+                client.write(data)
+        self.bytes_sent += written
+        self.messages_sent += messages
+
+    def _join(self, audience: Audience, position: Position) -> _Joined:
+        parts: list[bytes] = []
+        size = 0
+        reached = position.cursor if isinstance(position, Backlog) else position
+        for entry in self._journal.since(reached):
+            if _is_owed(audience, position, entry):
+                data = self._frame(audience, entry).encoded(audience.encoding)
+                if parts and size + len(data) > self._max_write_bytes:
+                    after = position._replace(cursor=reached) if isinstance(position, Backlog) else reached
+                    return _Joined(b"".join(parts), len(parts), after, False)
+                parts.append(data)
+                size += len(data)
+            reached = entry.number
+        return _Joined(b"".join(parts), len(parts), self._journal.number, True)
+
+    def _frame(self, audience: Audience, entry: Entry[Key]) -> Frame:
+        """The roster differs with what a client may see; all else is the same for everybody."""
+        topic, host = entry.key
+        if topic != "hosts":
+            return entry.frame
+        frame = self._rosters.get((audience.selectors, host))
+        if frame is None:
+            seen = tuple(
+                status
+                for status in self._hosts or ()
+                if host in (None, status.host) and sees(audience.selectors, status.host)
+            )
+            frame = Frame(HostsMessage(hosts=seen).model_dump_json().encode())
+            self._rosters[audience.selectors, host] = frame
+        return frame
 
 
-def _covers(subscriptions: set[Subscription], topic: Topic, host: str | None) -> bool:
-    return (topic, None) in subscriptions or (topic, host) in subscriptions
+_NOWHERE = Audience(frozenset(), None, "text")
+"""The audience of clients that have left: nothing is for it."""
+
+_ROSTER = Frame(b"")
+"""Stands in the journal for what `_frame` makes of the roster."""
+
+
+def _is_owed(audience: Audience, position: Position, entry: Entry[Key]) -> bool:
+    if not audience.wants(entry.key):
+        return False
+    return not isinstance(position, Backlog) or entry.number > position.upto or not position.had.wants(entry.key)
 
 
 def _without_times(hosts: Iterable[HostStatus]) -> list[tuple[object, ...]]:
     return [(status.host, status.status, status.links) for status in hosts]
-
-
-def _changed(before: Iterable[HostStatus], after: Iterable[HostStatus]) -> set[str]:
-    was = {status.host: (status.status, status.links) for status in before}
-    return {status.host for status in after if was.get(status.host) != (status.status, status.links)}

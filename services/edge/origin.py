@@ -5,7 +5,7 @@ browser makes is checked: `Origin` must be the edge's own or an allowed one, and
 edge is meant to be reached, or a page could point its own name at 127.0.0.1 (DNS rebinding). Programs send no `Origin`.
 """
 
-from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -20,10 +20,9 @@ def parse_origins(setting: str) -> frozenset[str]:
     return frozenset(origins)
 
 
-def is_allowed(host: str | None, origin: str | None, allowed: Iterable[str], *, any_host: bool = False) -> bool:
+def is_allowed(host: str | None, origin: str | None, allowed: frozenset[str], *, any_host: bool = False) -> bool:
     """Whether a request with these headers may go on. `any_host`: whoever asks has to sign in, so that a page gains
     nothing by pointing its own name here."""
-    allowed = frozenset(allowed)
     if not host or not (any_host or _is_ours(host, allowed)):
         return False
     if origin is None:
@@ -32,6 +31,7 @@ def is_allowed(host: str | None, origin: str | None, allowed: Iterable[str], *, 
     return origin in allowed or origin in {f"http://{host}".lower(), f"https://{host}".lower()}
 
 
+@lru_cache(256)
 def _is_ours(host: str, allowed: frozenset[str]) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

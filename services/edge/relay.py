@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from common.bus import Bus
 from common.envelope import body_prefix, unwrap
@@ -21,13 +22,26 @@ _READ_BATCH = 200
 
 
 class Relay:
-    """Owns the subscriber. `refresh` tells it that subscriptions have changed."""
+    """Owns the subscriber. `refresh_soon` tells it that subscriptions have changed."""
 
-    def __init__(self, bus: Bus, hub: Hub, desk: ActionDesk, edge_id: str, roster_every_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        hub: Hub,
+        desk: ActionDesk,
+        edge_id: str,
+        roster_every_s: float = 1.0,
+        unsubscribe_after_s: float = 10.0,
+    ) -> None:
+        """`unsubscribe_after_s`: what nobody here watches any more is followed for so long still. Pages are reloaded,
+        connections break and come back; they find the newest state here, and Redis hears nothing of it."""
         self._bus = bus
         self._hub = hub
         self._desk = desk
         self._roster_every_s = roster_every_s
+        self._unsubscribe_after_s = unsubscribe_after_s
+        self._refreshing = False
+        self._followed_until: dict[tuple[str, StateKind], float] = {}
         self._refusals = Outage("the fleet's roster", logger)
         self._channels: dict[str, tuple[str, StateKind]] = {}
         self._ack_channels: dict[str, str] = {}
@@ -55,13 +69,27 @@ class Relay:
             tasks.create_task(run_forever("action sweep", self._desk.sweep_forever), name="action sweep")
 
     def refresh(self) -> None:
-        """Subscribes to what is watched now, and to nothing else."""
-        hosts = [status.host for status in self._hub.hosts or ()]
-        watched = self._hub.interest(hosts)
-        self._hub.forget_unwatched(watched)
-        self._channels = {self._bus.keys.channel(host, kind): (host, kind) for host, kind in watched}
+        """Subscribes to what is watched now, and to nothing else but what was watched until lately."""
+        now = time.monotonic()
+        watched = self._hub.interest([status.host for status in self._hub.hosts or ()])
+        self._followed_until.update(dict.fromkeys(watched, now + self._unsubscribe_after_s))
+        for pair in [pair for pair, until in self._followed_until.items() if until < now]:
+            del self._followed_until[pair]
+        followed = set(self._followed_until)
+        self._hub.forget_unwatched(followed)
+        self._channels = {self._bus.keys.channel(host, kind): (host, kind) for host, kind in followed}
         self._ack_channels = {self._bus.keys.acks(host): host for host in self._desk.hosts}
         self.subscriber.want((*self._channels, *self._ack_channels))
+
+    def refresh_soon(self) -> None:
+        """Many subscriptions that come together are looked at once."""
+        if not self._refreshing:
+            self._refreshing = True
+            asyncio.get_running_loop().call_soon(self._refresh_now)
+
+    def _refresh_now(self) -> None:
+        self._refreshing = False
+        self.refresh()
 
     async def hear_acks(self, host: str) -> None:
         """Until a host's acks are heard here. Give it a deadline."""
@@ -85,12 +113,12 @@ class Relay:
     def _publish(self, host: str, kind: StateKind, payload: bytes) -> None:
         try:
             version, body = unwrap(payload, body_prefix(kind, host))
-            text = body.decode()
+            body.decode()  # a text frame that is not UTF-8 would have every client close its connection
         except (MalformedError, UnicodeDecodeError) as error:
             malformed.labels("state").inc()
             logger.warning("skipping %s of %s: %s", kind, host, error)
             return
-        self._hub.publish(host, kind, version, text)
+        self._hub.publish(host, kind, version, body)
 
     async def _read_last_states(self) -> None:
         """Reads the last state of each channel just subscribed to: read after subscribing, so nothing is missed."""
@@ -121,8 +149,6 @@ class Relay:
                     self._hub.publish_hosts(without_bus(self._hub.hosts))
             else:
                 self._refusals.over()
-                new_hosts = {s.host for s in statuses} != {s.host for s in self._hub.hosts or ()}
                 self._hub.publish_hosts(statuses)
-                if new_hosts:
-                    self.refresh()
+            self.refresh()
             await asyncio.sleep(self._roster_every_s)

@@ -1,39 +1,123 @@
 """Runs an edge on uvicorn."""
 
+import asyncio
+import gc
 import logging
+import socket
+import sys
+from ipaddress import ip_address
+from types import FrameType
 
 import uvicorn
 
+from common.errors import SettingsError
 from common.settings import EdgeSettings
-from services.edge.app import Edge, OriginGate, create_app
-from services.edge.websocket import EdgeWebSocketProtocol
+from services.edge.app import Edge, create_app
+from services.edge.drain import drain
+from services.edge.gate import Gate
+from services.edge.handshake import Handshake, Http
 
 logger = logging.getLogger(__name__)
 
+_BACKLOG = 2048
 
-def build_server(settings: EdgeSettings) -> uvicorn.Server:
+_GC_THRESHOLDS = (10_000, 50, 100)
+
+_UNSENT_BYTES = 128 * 1024
+"""So much may wait unsent in the kernel for one client; then its socket counts as full. Without it megabytes of old
+states would wait there, and a slow client would see them one by one instead of the newest."""
+
+
+class EdgeServer(uvicorn.Server):
+    """uvicorn, but a first signal drains. uvicorn itself would close every socket before it tells the app."""
+
+    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
+        super().__init__(config)
+        self._edge = edge
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drains on the first signal, ends at once on the second."""
+        if self._captured_signals or self._loop is None or not self.started:
+            super().handle_exit(sig, frame)
+            self.force_exit = len(self._captured_signals) > 1
+            return
+        self._captured_signals.append(sig)
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        self._draining = asyncio.create_task(self._drain(), name="drain")
+
+    async def _drain(self) -> None:
+        try:
+            await drain(self._edge, self._edge.settings.drain_sec)
+        finally:
+            self.should_exit = True
+
+
+def build_server(settings: EdgeSettings) -> EdgeServer:
     """uvicorn with what an edge needs of it; nothing listens yet."""
     edge = Edge(settings)
-    return uvicorn.Server(
+    return EdgeServer(
         uvicorn.Config(
-            OriginGate(create_app(edge), edge),
+            Gate(create_app(edge), edge),
             host=settings.bind,
             port=settings.port,
-            ws=EdgeWebSocketProtocol,
+            http=Http,
+            ws=Handshake,
             ws_max_size=settings.max_message_bytes,
-            # The library would compress every message for each client anew: twice the CPU, and memory for each.
-            ws_per_message_deflate=False,
-            ws_ping_interval=20.0,
-            ws_ping_timeout=20.0,
+            ws_per_message_deflate=settings.compress,
+            ws_ping_interval=None,  # heartbeats carry the pings
+            forwarded_allow_ips=settings.trusted_proxies,
             lifespan="on",
             timeout_graceful_shutdown=3,
             log_config=None,
             access_log=False,
             server_header=False,
-        )
+        ),
+        edge,
     )
 
 
+def listen(settings: EdgeSettings) -> socket.socket:
+    """The socket that clients connect to. Raises SettingsError where there can be none.
+
+    Its options pass on to every connection.
+    """
+    host = "127.0.0.1" if settings.bind == "localhost" else settings.bind
+    family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    if sys.platform == "linux":
+        # A peer that acknowledges nothing, or takes nothing, is given up by the kernel.
+        patience_ms = round(max(settings.slow_client_sec, settings.silent_client_sec) * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
+    try:
+        listener.bind((host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            "--port / FLEETCAST_PORT, --bind / FLEETCAST_BIND",
+            f"cannot listen on {settings.bind} port {settings.port} ({error.strerror})",
+        ) from None
+    return listener
+
+
 def run_edge(settings: EdgeSettings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises SystemExit(1) where it cannot listen."""
-    build_server(settings).run()
+    """Serves until SIGTERM or SIGINT. Raises SettingsError."""
+    server = build_server(settings)
+    listener = listen(settings)
+    # What is there from the start stays, and connections are made so that they go without the garbage collector: it
+    # need not look at all of that again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    server.run(sockets=[listener])

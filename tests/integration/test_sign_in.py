@@ -15,6 +15,7 @@ from common.protocol import ClientMessage, Role
 from common.settings import EdgeSettings
 from common.tokens import make_token
 from services.edge.app import Edge, create_app
+from services.edge.gate import SOCKET_PATH
 from services.embedded import EmbeddedServer
 from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
 from tests.samples import ID_A, container
@@ -36,6 +37,7 @@ ROUTES: dict[str, str | set[Role]] = {
     "GET /api/ws": {"viewer", "operator", "admin"},
     "GET /api/hosts": {"viewer", "operator", "admin"},
     "GET /api/hosts/{host}/{kind}": {"viewer", "operator", "admin"},
+    "GET /api/events": {"viewer", "operator", "admin"},
     "WEBSOCKET /api/ws": {"viewer", "operator", "admin"},
 }
 """Who may use each route; a route that is missing here fails the test."""
@@ -83,11 +85,10 @@ async def closing_code(edge: RunningEdge, **options: Any) -> int:
 
 def routes_of_the_edge() -> set[str]:
     app = create_app(Edge(EdgeSettings()))
-    found = set()
+    found = {f"WEBSOCKET {SOCKET_PATH}"}
     for route in app.routes:
-        if isinstance(route, APIWebSocketRoute):
-            found.add(f"WEBSOCKET {route.path}")
-        elif isinstance(route, APIRoute):
+        assert not isinstance(route, APIWebSocketRoute), "WebSockets are let in by the gate alone"
+        if isinstance(route, APIRoute):
             found |= {f"{method} {route.path}" for method in route.methods}
         else:
             found |= {f"GET {getattr(route, 'path', route)}"}
@@ -108,7 +109,7 @@ async def test_every_http_route_by_role(edge: RunningEdge, host: FakeHost) -> No
             method, path = name.split(" ")
             if method == "WEBSOCKET":
                 continue
-            url = path.format(host="web-1", kind="metrics")
+            url = path.format(host="web-1", kind="metrics") + ("?channels=hosts" if path == "/api/events" else "")
             spoiled = {
                 "nobody": {},
                 "a wrong token": bearer(make_token(b"another secret of thirty-two bytes!!", "x", "admin", 60)),
@@ -117,17 +118,18 @@ async def test_every_http_route_by_role(edge: RunningEdge, host: FakeHost) -> No
                 "another scheme": {"Authorization": "Basic b3BzOm9wcw=="},
             }
             for who, headers in spoiled.items():
-                answer = await http.request(method, url, headers=headers)
                 expected = 200 if allowed == ANYBODY else 401
-                assert answer.status_code == expected, f"{name} by {who}"
+                async with http.stream(method, url, headers=headers) as answer:
+                    assert answer.status_code == expected, f"{name} by {who}"
+                    if expected == 401:
+                        await answer.aread()
                 if expected == 401:
                     assert answer.json()["code"] == "unauthenticated"
                     assert answer.headers["www-authenticate"] == "Bearer"
             for role in ROLES:
-                answer = await http.request(method, url, headers=bearer(token(role)))
-                assert answer.status_code == (200 if role in allowed or allowed == ANYBODY else 403), (
-                    f"{name} by {role}"
-                )
+                expected = 200 if role in allowed or allowed == ANYBODY else 403
+                async with http.stream(method, url, headers=bearer(token(role))) as answer:
+                    assert answer.status_code == expected, f"{name} by {role}"
             foreign = await http.request(
                 method, url, headers=bearer(token("admin")) | {"Origin": "https://evil.example"}
             )

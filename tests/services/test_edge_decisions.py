@@ -1,148 +1,20 @@
-"""The edge's decisions: who gets what, what is newest, which host is live, which page may talk."""
+"""The edge's decisions: which host is live, which container is meant, which page may talk, how much, and how fast."""
 
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.bus import RosterReading
-from common.envelope import Version
 from common.errors import ProtocolError
 from common.keys import Worker
-from common.protocol import HostsMessage, HostStatus, Link, Links
 from services.edge.actions import resolve
-from services.edge.hub import Client, Hub
+from services.edge.drain import announce, batch_size, retry_after_ms
+from services.edge.limits import Room, TokenBucket
 from services.edge.origin import is_allowed, parse_origins
-from services.edge.outbox import Outbox
+from services.edge.pace import Pace
 from services.edge.roster import GONE_AFTER_MS, LIVE_WITHIN_MS, host_statuses, without_bus
 from services.edge.strikes import Strikes
 from tests.samples import ID_A, ID_B, container
-
-
-def client() -> Client:
-    return Client(Outbox(lambda: None))
-
-
-def drain(outbox: Outbox) -> list[str]:
-    texts = []
-    while (text := outbox.next()) is not None:
-        texts.append(text)
-    return texts
-
-
-# Outbox
-
-
-def test_only_the_newest_state_waits() -> None:
-    outbox = Outbox(lambda: None)
-    outbox.put_state("a", "a1")
-    outbox.put_state("b", "b1")
-    outbox.put_state("a", "a2")
-    assert drain(outbox) == ["b1", "a2"]
-    assert outbox.superseded == 1
-
-
-def test_ordered_messages_go_first_and_in_order() -> None:
-    outbox = Outbox(lambda: None)
-    outbox.put_state("a", "state")
-    outbox.put("ack 1")
-    outbox.put("ack 2")
-    assert drain(outbox) == ["ack 1", "ack 2", "state"]
-
-
-def test_more_ordered_messages_than_may_wait_are_noticed_and_never_silent() -> None:
-    outbox = Outbox(lambda: None, max_ordered=2)
-    outbox.put("1")
-    outbox.put("2")
-    assert not outbox.overflowed
-    outbox.put("3")
-    assert outbox.overflowed
-
-
-# Hub
-
-
-def test_a_state_goes_to_those_who_watch_its_host_or_every_host() -> None:
-    hub, everything, one, other = Hub(), client(), client(), client()
-    hub.subscribe(everything, [("metrics", None)])
-    hub.subscribe(one, [("metrics", "a")])
-    hub.subscribe(other, [("metrics", "b"), ("containers", "a")])
-    hub.publish("a", "metrics", Version(1, 1), "state")
-    assert [drain(c.outbox) for c in (everything, one, other)] == [["state"], ["state"], []]
-
-
-def test_a_late_subscriber_gets_the_last_state_once() -> None:
-    hub, late = Hub(), client()
-    hub.subscribe(client(), [("metrics", None)])
-    hub.publish("a", "metrics", Version(1, 1), "state")
-    hub.subscribe(late, [("metrics", "a"), ("metrics", None), ("metrics", "a")])
-    assert drain(late.outbox) == ["state"]
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30))
-def test_an_older_state_never_follows_a_newer_one(versions: list[tuple[int, int]]) -> None:
-    hub, watcher = Hub(), client()
-    hub.subscribe(watcher, [("metrics", None)])
-    told: list[tuple[int, int]] = []
-    for version in versions:
-        hub.publish("a", "metrics", Version(*version), f"{version[0]} {version[1]}")
-        told += [tuple(map(int, text.split())) for text in drain(watcher.outbox)]  # type: ignore[misc]
-    assert told == sorted(set(told))
-    assert not versions or told[-1] == max(versions)
-
-
-def test_unsubscribing_also_drops_what_waits() -> None:
-    hub, watcher = Hub(), client()
-    hub.subscribe(watcher, [("metrics", None), ("containers", "a")])
-    hub.publish("a", "metrics", Version(1, 1), "metrics")
-    hub.publish("a", "containers", Version(1, 1), "containers")
-    hub.unsubscribe(watcher, [("metrics", None)])
-    assert drain(watcher.outbox) == ["containers"]
-    hub.publish("a", "metrics", Version(1, 2), "metrics")
-    assert drain(watcher.outbox) == []
-
-
-def test_interest_is_what_somebody_watches() -> None:
-    hub, watcher = Hub(), client()
-    assert hub.interest(["a", "b"]) == set()
-    hub.subscribe(watcher, [("metrics", None), ("containers", "c"), ("hosts", None), ("events", "a")])
-    assert hub.interest(["a", "b"]) == {("a", "metrics"), ("b", "metrics"), ("c", "containers")}
-    hub.remove(watcher)
-    assert hub.interest(["a", "b"]) == set()
-
-
-def test_a_state_that_nobody_watches_any_more_is_not_kept_for_the_next() -> None:
-    hub, first, second = Hub(), client(), client()
-    hub.subscribe(first, [("metrics", None)])
-    hub.publish("a", "metrics", Version(1, 1), "old by now")
-    hub.remove(first)
-    hub.forget_unwatched(hub.interest(["a"]))
-    hub.subscribe(second, [("metrics", None)])
-    assert drain(second.outbox) == []
-
-
-def status(host: str, state: str = "live", at: int = 0) -> HostStatus:
-    link = Link.model_validate({"state": state})
-    return HostStatus(
-        host=host,
-        status=link.state,
-        last_seen_at=at,
-        links=Links(metrics=link, containers=link, executor=link),
-    )
-
-
-def test_the_roster_is_told_when_it_changes_and_not_when_only_time_passes() -> None:
-    hub, everything, one = Hub(), client(), client()
-    hub.subscribe(everything, [("hosts", None)])
-    hub.subscribe(one, [("hosts", "a")])
-    assert hub.publish_hosts([status("a"), status("b")])
-    assert not hub.publish_hosts([status("a", at=5), status("b", at=5)])
-    assert hub.publish_hosts([status("a", at=6), status("b", "gone", at=5)])
-    told = [HostsMessage.model_validate_json(text) for text in drain(everything.outbox)]
-    assert [[(s.host, s.status) for s in message.hosts] for message in told] == [[("a", "live"), ("b", "gone")]]
-    assert len(drain(one.outbox)) == 1
-
 
 # Roster
 
@@ -247,3 +119,99 @@ def test_the_twentieth_fault_within_a_minute_is_out() -> None:
 def test_faults_far_apart_are_forgiven() -> None:
     strikes = Strikes()
     assert not any(strikes.out(second * 4.0) for second in range(100))
+
+
+# Limits
+
+
+def test_a_token_bucket_gives_its_burst_and_then_its_rate() -> None:
+    bucket = TokenBucket(rate=2, burst=3, now=0)
+    assert [bucket.take(0) for _ in range(4)] == [True, True, True, False]
+    assert [bucket.take(0.5), bucket.take(0.5), bucket.take(1.0)] == [True, False, True]
+    assert [bucket.take(1000) for _ in range(4)] == [True, True, True, False], "never more than the burst"
+
+
+def test_there_is_room_for_so_many_and_from_one_address_for_so_many() -> None:
+    room = Room(max_clients=4, max_per_address=2)
+    assert [room.enter("203.0.113.7") for _ in range(3)] == [None, None, "too many connections from this address"]
+    assert room.enter("203.0.113.8") is None
+    room.leave("203.0.113.7")
+    assert room.enter("203.0.113.7") is None
+    assert room.enter("127.0.0.1") is None
+    assert room.enter("203.0.113.9") == "this edge is full"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_this_machine_itself_is_counted_in_all_only(address: str) -> None:
+    room = Room(max_clients=3, max_per_address=1)
+    assert [room.enter(address) for _ in range(4)] == [None, None, None, "this edge is full"]
+
+
+# Pace
+
+
+def simulate(pace: Pace, messages_per_s: float, cost_s: float, for_s: float = 5.0) -> tuple[list[float], float]:
+    """How long each message waited in the last second, and the share of that second that went into flushing."""
+    now, waits, spent, waiting = 0.0, [], 0.0, []
+    arrivals = [number / messages_per_s for number in range(int(for_s * messages_per_s))]
+    while arrivals:
+        if not waiting:
+            now = max(now, arrivals[0])
+        now += pace.wait_s(now)
+        while arrivals and arrivals[0] <= now:
+            waiting.append(arrivals.pop(0))
+        pace.flushed(now, cost_s, len(waiting))
+        if now > for_s - 1:
+            waits += [now - at for at in waiting]
+            spent += cost_s
+        now += cost_s
+        waiting.clear()
+    return waits, spent
+
+
+def test_nothing_waits_while_sending_at_once_is_cheap() -> None:
+    waits, spent = simulate(Pace(share=0.3), messages_per_s=20, cost_s=0.010)
+    assert max(waits) < 1e-9
+    assert spent == pytest.approx(0.2, abs=0.02)
+
+
+def test_under_load_messages_wait_for_the_window_and_leave_together() -> None:
+    pace = Pace(window_s=0.1, share=0.3)
+    waits, spent = simulate(pace, messages_per_s=200, cost_s=0.005)
+    assert pace.window_s == 0.1
+    assert max(waits) <= 0.1 + 1e-9
+    assert spent == pytest.approx(0.05, abs=0.01)
+
+
+def test_under_overload_the_frame_rate_falls_and_flushing_keeps_to_its_share() -> None:
+    pace = Pace(window_s=0.1, share=0.3)
+    waits, spent = simulate(pace, messages_per_s=2000, cost_s=0.120)
+    assert pace.window_s == pytest.approx(0.4, rel=0.02)
+    assert max(waits) <= 0.4 + 1e-9
+    assert spent <= 0.37
+
+
+def test_whatever_flushing_costs_a_message_waits_no_longer_than_the_longest_window() -> None:
+    waits, _ = simulate(Pace(max_window_s=1.0), messages_per_s=100, cost_s=0.8, for_s=20)
+    assert max(waits) <= 1.0 + 1e-9
+
+
+def test_when_the_load_is_over_nothing_waits_again() -> None:
+    pace = Pace()
+    simulate(pace, messages_per_s=500, cost_s=0.01)
+    assert pace.window_s
+    pace.flushed(100.0, 0.01, 1)
+    pace.flushed(102.0, 0.01, 1)
+    assert pace.window_s == 0.0
+
+
+# Drain
+
+
+@pytest.mark.parametrize(("clients", "drain_s", "size"), [(2000, 10, 20), (7, 10, 5), (2000, 0, 2000), (0, 10, 5)])
+def test_clients_are_told_in_batches_that_are_through_in_time(clients: int, drain_s: float, size: int) -> None:
+    assert batch_size(clients, drain_s) == size
+
+
+def test_what_is_announced_can_be_read() -> None:
+    assert retry_after_ms(announce(250)) == 250
