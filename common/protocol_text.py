@@ -8,13 +8,17 @@ from pydantic import TypeAdapter
 from common.errors import ErrorCode
 from common.models import WireModel
 from common.protocol import PROTOCOL_VERSION, ClientMessage, ServerMessage, json_schema
+from common.settings import EdgeSettings
+
+_WINDOW_MS = EdgeSettings.model_fields["window_ms"].default
 
 _HEAD = f"""# The WebSocket protocol, version {PROTOCOL_VERSION}
 
 <!-- Made by `fleetcast schema --markdown`: change common/protocol.py and common/models.py, then make it again. -->
 
 `/api/ws`: JSON text frames, one message a frame, camelCase, told apart by `type`. The same as JSON Schema: `fleetcast
-schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the edge's status.
+schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the edge's status. Where no WebSocket gets
+through, the same feed comes as [server-sent events](#server-sent-events).
 
 - Times are integers, milliseconds since the epoch, UTC, on Redis' clock. Units stand last in a name.
 - A field marked *optional* is left out where it has no value; every other field is always there, `null` where unknown.
@@ -27,9 +31,12 @@ schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the
   later ones. `container-ack` and `error` are never left out.
 - `epoch` names one run of a collector and is higher for every later run; `seq` counts up by one within it. An edge
   never sends an older state after a newer one; a client that has changed edges drops what is older by (`epoch`, `seq`).
+- Under load an edge sends what has changed at the end of a window ({_WINDOW_MS} ms by default), and of each host and
+  kind only the newest: `seq` skips then, and nothing is missing.
+- Where a client offers `permessage-deflate`, messages may be compressed, each on its own (no context takeover either
+  way); short ones are not.
 - A frame that cannot be served gets an `error` and costs nothing else: the connection stays. The 20th within a minute
-  closes it with 1008; a frame over the edge's limit (64 KiB by default) closes it with 1009, one that is not UTF-8
-  with 1007.
+  closes it with 1008, and one that is not UTF-8 closes it with 1007. [Limits](#limits) says what else is too much.
 - Where an edge wants sign-in, a program sends `Authorization: Bearer <token>` with the upgrade, and a browser offers
   the subprotocols `fleetcast.v1` and `bearer.<token>`, of which the edge agrees on the first. Never a token in a URL.
   HTTP routes take the header; their errors are `error` messages with a fitting status.
@@ -44,16 +51,63 @@ _CODES = """
 |---|---|---|
 | 1008 | broke the protocol repeatedly | stops |
 | 1009 | frame too large | stops |
-| 1012 | this edge is restarting | reconnects |
-| 1013 | no room here now | reconnects with backoff |
+| 1012 | this edge is restarting; the reason says when to come back: `{"retryAfterMs": 417}` | reconnects after that |
+| 1013 | no room here now, in all or for one more from this address; the reason says which | reconnects with backoff |
 | 4401 | not signed in, or the sign-in has expired; the reason says which | signs in |
 | 4403 | not allowed | stops |
-| 4408 | silent for too long: two pings of the WebSocket protocol unanswered | reconnects |
+| 4408 | silent for too long: not even the WebSocket protocol's pings were answered | reconnects |
 | 4409 | could not keep up: too many acks and errors waited to be read | reconnects |
+
+`retryAfterMs` is drawn for each client, from 0 to 1000, and takes the place of the client's backoff, which does not
+grow by it. A client takes an integer from 0 to 60000 and nothing else; with any other reason its backoff holds. Others
+of the edge's clients are told a little earlier or later, whoever waits for an ack last.
 
 An upgrade from a page of another origin is refused with HTTP 403, and by an edge without sign-in one under a name that
 is not this machine's too.
+
+## Not now: HTTP 503
+
+A new WebSocket or event stream is answered with 503 and `Retry-After`, in seconds, while the edge is restarting, and
+where more clients come at once than it takes. A client comes back no sooner, and adds its backoff and some jitter of
+its own, because all the others have been told the same. A page is not shown the answer, only that there is no
+connection (1006): its backoff has to do. A load balancer should try another edge first: see `deploy/haproxy.cfg`.
+
+The other routes answer 503 with an `error` message, `unavailable`, while Redis is away.
 """
+
+_EVENTS = """## Server-sent events
+
+`GET /api/events?channels=hosts,metrics:web-1`: what a subscriber to these channels gets, one message a `data:` line,
+beginning with `connected`; heartbeats too. It goes one way: no actions, no acks, and another set of channels is another
+stream.
+
+- Where the edge wants sign-in, with `Authorization: Bearer <token>`. A browser's `EventSource` cannot send that; a page
+  reads the stream with `fetch`.
+- `retry:` comes first. When the edge restarts, another `retry:`, drawn for each client from 0 to 1000 ms, ends the
+  stream; an end without one is a lost connection.
+- There are no ids, and `Last-Event-ID` is ignored on purpose: whoever comes back gets the newest of everything, and
+  nothing that it has superseded meanwhile.
+- What is refused gets a status instead of a close code: 401, 403, 404 (no such channel), 413, 422 with an `error`
+  message, and 503 as above, where there is no room too. `EventSource` gives up on any of them: make a new one after a
+  while.
+"""
+
+_LIMITS = (
+    ("max_clients", "clients of an edge", "1013; an event stream: HTTP 503"),
+    ("max_clients_per_address", "of these, from one address other than loopback", "1013; an event stream: HTTP 503"),
+    ("max_handshakes_per_sec", "new clients", "HTTP 503, `Retry-After`"),
+    ("max_subscriptions", "subscriptions of a client", "error `too-large`, nothing of it is subscribed"),
+    (
+        "max_messages_per_sec",
+        "messages of a client, 10 s' worth at once",
+        "error `rate-limited`, not read; 1008 for who keeps at it",
+    ),
+    ("max_message_bytes", "one message of a client", "1009"),
+    ("max_pending_bytes", "acks and errors that wait for a client to read them", "4409"),
+    ("slow_client_sec", "time in which a client reads nothing", "cut off, without a close code"),
+    ("silent_client_sec", "time in which nothing is heard of a client, no pong either", "4408"),
+)
+"""Fields of EdgeSettings, what they bound, and what comes beyond it."""
 
 _ERRORS: dict[ErrorCode, str] = {
     "invalid-message": "the frame is no message of this protocol; `message` names the field",
@@ -89,8 +143,33 @@ def protocol_markdown() -> str:
         "## Error codes\n\n| code | meaning |\n|---|---|",
         *(f"| `{code}` | {_ERRORS[code]} |" for code in get_args(ErrorCode)),
         _CODES,
+        _EVENTS,
+        _limits(),
     ]
     return "\n".join(part.rstrip("\n") if part.startswith("|") else part for part in parts).rstrip("\n") + "\n"
+
+
+def _limits() -> str:
+    return "\n".join(
+        [
+            "## Limits\n\nSettings of each edge, with their defaults.\n",
+            "| at most | default | setting | beyond it |\n|---|---|---|---|",
+            *(
+                f"| {what} | {_amount(field)} | `{EdgeSettings.variable(field)}` | {beyond} |"
+                for field, what, beyond in _LIMITS
+            ),
+        ]
+    )
+
+
+def _amount(field: str) -> str:
+    """The default of a setting, in the unit that its name ends in."""
+    value = EdgeSettings.model_fields[field].default
+    if field.endswith("_bytes"):
+        return f"{value // 1024} KiB" if value < 1024 * 1024 else f"{value // (1024 * 1024)} MiB"
+    if field.endswith("_per_sec"):
+        return f"{value:,} a second"
+    return f"{value:g} s" if field.endswith("_sec") else f"{value:,}"
 
 
 def _members(union: Any) -> list[type[WireModel]]:

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -50,6 +50,16 @@ def _address(address: str) -> str:
         except ValueError:
             raise ValueError("must be an IP address of this machine, such as 127.0.0.1") from None
     return address
+
+
+def _networks(networks: str) -> str:
+    for network in filter(None, (part.strip() for part in networks.split(","))):
+        if network != "*":
+            try:
+                ip_network(network)
+            except ValueError as wrong:
+                raise ValueError(f"{wrong}; write addresses or networks such as 10.0.0.0/8") from None
+    return networks
 
 
 def _host_proc(proc: Path) -> Path:
@@ -135,8 +145,9 @@ class Settings(BaseModel):
 _SECRET = frozenset({"redis_url", "jwt_secret", "token"})
 """Fields that may carry a secret: their value is never shown."""
 
-VARIABLE_ONLY = frozenset({"jwt_secret", "token"})
-"""Fields without an option: everybody on the machine can read a command line."""
+VARIABLE_ONLY = frozenset({"jwt_secret", "token", "worker_number"})
+"""Fields without an option: secrets, for everybody on the machine can read a command line, and what only Fleetcast
+itself sets."""
 
 
 class BusSettings(Settings):
@@ -212,6 +223,10 @@ class EdgeSettings(BusSettings, SecretSettings):
     """Port to listen on; 0 takes a free one."""
     edge_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     """This edge's name. Default: the machine's name and a random part."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the port and the work, for a host with several cores; more than 1 on Linux only."""
+    worker_number: Annotated[int | None, Field(ge=1, le=64)] = None
+    """Which of several workers this process is. Set by the process that starts them, for nobody else."""
     allowed_origins: str = ""
     """Origins of other pages that may connect, with commas between: https://ops.example.com. Its own is always
     allowed."""
@@ -246,7 +261,7 @@ class EdgeSettings(BusSettings, SecretSettings):
     """A client that takes nothing for this long is cut off."""
     silent_client_sec: Annotated[float, Field(ge=1, le=3600)] = 45.0
     """A client of which nothing is heard for this long, no pong either, is closed with 4408."""
-    trusted_proxies: str = "127.0.0.1,::1"
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = "127.0.0.1,::1"
     """Addresses or networks of load balancers whose X-Forwarded-For is believed, with commas between."""
 
 

@@ -143,11 +143,16 @@ def _executor(settings: ExecutorSettings) -> int:
     return _run_worker(settings, "executor", lambda: run_executor(settings))
 
 
-def _edge(settings: EdgeSettings) -> None:
+def _edge(settings: EdgeSettings) -> int | None:
+    configure_logging(settings.log_level, "edge", settings.worker_number)
+    if settings.workers > 1 and settings.worker_number is None:
+        from services.edge_workers import run_edge_workers
+
+        return run_edge_workers(settings)
     from services.edge.server import run_edge
 
-    configure_logging(settings.log_level, "edge")
     run_edge(settings)
+    return None
 
 
 def _up(settings: UpSettings) -> int:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge
 
 from common.bus import Bus
 from common.envelope import body_prefix, unwrap
@@ -23,6 +23,7 @@ from common.keys import Keys, StateKind
 from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, HostsMessage, json_schema
 from common.settings import EdgeSettings, default_host_id
 from common.supervision import run_forever
+from common.telemetry import metrics_text
 from common.tokens import Identity
 from services.edge.access import Gatekeeper, authorise, edge_secret
 from services.edge.actions import ActionDesk
@@ -38,7 +39,7 @@ from services.edge.relay import Relay
 
 logger = logging.getLogger(__name__)
 
-clients_connected = Gauge("fleetcast_clients", "Clients connected now")
+clients_connected = Gauge("fleetcast_clients", "Clients connected now", multiprocess_mode="livesum")
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -166,7 +167,7 @@ def _add_state(app: FastAPI, edge: Edge) -> None:
     async def metrics(request: Request) -> Response:
         authorise(_identity(edge, request), "see")
         clients_connected.set(len(edge.members))
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics_text(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/api/hosts")
     async def hosts(request: Request) -> Response:

@@ -24,6 +24,10 @@ RESTARTING = 1012
 JITTER_MS = 1_000
 """Clients of one batch come back spread over this."""
 
+_NOTICE_S = 0.5
+"""Load balancers ask for /readyz now and then: nobody is to be sent back here. Of a drain that is shorter than twice
+this, half."""
+
 _BATCH_EVERY_S = 0.1
 _SMALLEST_BATCH = 5
 """A handful of clients is no storm for anybody."""
@@ -51,9 +55,11 @@ async def drain(edge: "Edge", drain_s: float) -> None:
     """Sends all clients away within `drain_s` seconds."""
     edge.draining = True
     ends_at = time.monotonic() + drain_s
-    size = batch_size(len(edge.members), drain_s)
+    notice_s = min(_NOTICE_S, drain_s / 2)
     if edge.members:
         logger.info("telling %d clients to connect elsewhere, within %.0f s", len(edge.members), drain_s)
+        await asyncio.sleep(notice_s)
+    size = batch_size(len(edge.members), drain_s - notice_s)
     while edge.members:
         if time.monotonic() < ends_at:
             batch = [member for member in edge.members if not member.waits_for_acks][:size]

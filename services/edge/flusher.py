@@ -16,7 +16,11 @@ flush_seconds = Histogram(
     "Time that one flush took of the loop",
     buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
 )
-window_seconds = Gauge("fleetcast_window_seconds", "How long messages wait for each other now; 0 where they don't")
+window_seconds = Gauge(
+    "fleetcast_window_seconds",
+    "How long messages wait for each other now; 0 where they don't",
+    multiprocess_mode="livemax",
+)
 messages_sent = Counter("fleetcast_messages_sent_total", "State messages written to clients")
 bytes_sent = Counter("fleetcast_bytes_sent_total", "Bytes of state written to clients, frames included")
 passed_over = Counter(

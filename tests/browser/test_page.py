@@ -311,6 +311,67 @@ async def test_other_close_codes_reconnect(page: Page, edge: FakeEdge, code: int
     await shows(page, "connected to edge-1", "#connection")
 
 
+async def test_an_edge_that_restarts_is_asked_again_after_what_it_announced(page: Page, edge: FakeEdge) -> None:
+    await edge.has_client()
+    await edge.close(1012, '{"retryAfterMs": 40000}')
+    # The backoff would say 1 s; and what is for programs is not shown.
+    await playwright.expect(page.locator("#connection")).to_have_text(
+        re.compile(r"^the edge is restarting: reconnecting in (40|39|38) s$")
+    )
+    assert edge.connections == 1
+
+
+async def record_connection(page: Page) -> Any:
+    """From now on what the page says of its connection is kept, however shortly; what it said, when asked."""
+    await page.evaluate(
+        """() => {
+            window.said = [];
+            const pill = document.getElementById('connection');
+            new MutationObserver(() => window.said.push(pill.textContent)).observe(pill, { childList: true });
+        }"""
+    )
+    return lambda: page.evaluate("window.said")
+
+
+async def test_the_backoff_does_not_grow_by_what_an_edge_announces(page: Page, edge: FakeEdge) -> None:
+    for number in range(1, 7):
+        await edge.has_client(number)
+        await edge.close(1012, '{"retryAfterMs": 0}')
+    await edge.has_client(7)
+    said = await record_connection(page)
+    edge.drop()
+    await edge.has_client(8)
+    await shows(page, "connected to edge-1", "#connection")
+    # Grown six times, it would begin at 8 s or more.
+    assert not [text for text in await said() if re.search(r"in ([2-9]|\d\d) s", text)]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["", "soon", "null", "17", '{"retryAfterMs": 60001}', '{"retryAfterMs": -1}', '{"retryAfterMs": "40000"}', "{}"],
+)
+async def test_what_is_no_announcement_leaves_it_to_the_backoff(page: Page, edge: FakeEdge, reason: str) -> None:
+    await edge.has_client()
+    said = await record_connection(page)
+    await edge.close(1012, reason)
+    await eventually(lambda: edge.connections == 2)
+    await shows(page, "connected to edge-1", "#connection")
+    told = [text for text in await said() if not text.startswith("connected")]
+    assert told
+    assert all(re.fullmatch(r"the edge is restarting: reconnecting( in [01] s)?", text) for text in told), told
+
+
+async def test_an_edge_that_lets_nobody_in_now_is_tried_again(page: Page, edge: FakeEdge) -> None:
+    await edge.has_client()
+    edge.refuses_with, edge.refusal_headers = 503, (("Retry-After", "2"),)
+    edge.drop()
+    # A page is not told more of a refusal than that there is no connection.
+    await shows(page, "connection lost: reconnecting", "#connection")
+    await eventually(lambda: edge.refused >= 2, what="two tries")
+    edge.refuses_with = None
+    await shows(page, "connected to edge-1", "#connection")
+
+
 async def test_messages_that_make_no_sense_harm_nothing(page: Page, edge: FakeEdge) -> None:
     await edge.has_client()
     await edge.send("no JSON", "null", "[]", '{"type": "novelty"}', '{"type": "metrics"}', b"\x00")

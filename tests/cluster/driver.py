@@ -56,6 +56,10 @@ class Compose:
             **settings,
         }
 
+    def set(self, **settings: str) -> None:
+        """For the next `up`."""
+        self._environment.update(settings)
+
     def compose(self, *arguments: str, within_s: float = 180) -> str:
         return self.command("docker", "compose", *arguments, within_s=within_s)
 

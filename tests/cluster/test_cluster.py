@@ -422,6 +422,8 @@ async def test_edges_are_replaced_one_by_one_under_200_clients_and_no_ack_is_los
         assert fleet.longest_gap_s() < 5, f"somebody was without data for {fleet.longest_gap_s():.1f} s"
         new = set(await aside(cluster.containers, "edge"))
         assert old.isdisjoint(new)
+        # Told to come back, they were let in at once: whichever edge was about to go, the load balancer asked another.
+        assert closes(fleet).keys() == {1012}, f"somebody was cut off or refused: {closes(fleet)}"
         await aside(cluster.scale, 3)
         assert set(await aside(cluster.containers, "edge")) == new, "the next `up` replaces them all once more"
         assert fleet.violations() == []

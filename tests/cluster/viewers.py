@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from tests.support import eventually
 
@@ -35,7 +35,8 @@ class Asked:
 
 
 class Viewer:
-    """One client. `longest_gap_s` is the longest time without a metrics message since `watch_gaps`."""
+    """One client. `longest_gap_s` is the longest time without a metrics message since `watch_gaps`. `closes` counts its
+    connections' ends by close code, the ways in which it was refused by HTTP status, and whatever else as 0."""
 
     def __init__(self, url: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -97,6 +98,7 @@ class Viewer:
     async def run(self, at_most_at_once: asyncio.Semaphore) -> None:
         delay_s = 0.1
         while True:
+            announced_s, at_least_s = None, 0.0
             try:
                 async with at_most_at_once:
                     self._socket_opening = connect(
@@ -118,11 +120,19 @@ class Viewer:
                 if code in {1008, 1009, 4401, 4403}:
                     raise
                 delay_s = 0.1 if self.edge else delay_s
+                if closed.rcvd and code == 1012 and closed.rcvd.reason:
+                    announced_s = json.loads(closed.rcvd.reason)["retryAfterMs"] / 1000
+            except InvalidStatus as refused:
+                self.closes[refused.response.status_code] += 1
+                at_least_s = random.uniform(1, 1.5) * int(refused.response.headers.get("Retry-After", 0))
             except (OSError, InvalidHandshake, EOFError, TimeoutError):
                 self.closes[0] += 1
             finally:
                 self._socket = self.edge = None
-            await asyncio.sleep(random.uniform(0, delay_s))
+            if announced_s is not None:
+                await asyncio.sleep(announced_s)
+                continue
+            await asyncio.sleep(at_least_s + random.uniform(0, delay_s))
             delay_s = min(delay_s * 2, 1.0)
 
     async def _serve(self, socket: Any) -> None:

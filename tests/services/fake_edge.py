@@ -38,6 +38,9 @@ class FakeEdge:
         self.beat: Callable[[], dict[str, Any]] = heartbeat
         self.refuses_with: int | None = None
         """An HTTP status in answer to upgrades."""
+        self.refusal_headers: tuple[tuple[str, str], ...] = ()
+        """What goes with it."""
+        self.refused = 0
         self.replay: list[dict[str, Any]] = []
         """Sent to whoever subscribes: the last states."""
         self.received: list[dict[str, Any]] = []
@@ -147,7 +150,11 @@ class FakeEdge:
     def _answer_http(self, _: ServerConnection, request: Request) -> Response | None:
         if request.path == "/api/ws":
             if self.refuses_with is not None:
-                return _response(http.HTTPStatus(self.refuses_with), b"", "text/plain")
+                self.refused += 1
+                refusal = _response(http.HTTPStatus(self.refuses_with), b"", "text/plain")
+                for name, value in self.refusal_headers:
+                    refusal.headers[name] = value  # one more, where there is one already
+                return refusal
             return None
         if request.path == "/":
             return _response(http.HTTPStatus.OK, PAGE.read_bytes(), "text/html; charset=utf-8")

@@ -62,6 +62,8 @@ def test_the_help_of_a_service_names_each_option_with_its_variable() -> None:
         (("edge", "--bind", "0.0.0.0"), {}, "sign-in"),
         (("edge",), {"FLEETCAST_JWT_SECRET": "hush"}, "FLEETCAST_JWT_SECRET"),
         (("edge", "--allowed-origins", "*"), {}, "FLEETCAST_ALLOWED_ORIGINS"),
+        (("edge", "--trusted-proxies", "10.0.0.1/8"), {}, "FLEETCAST_TRUSTED_PROXIES"),
+        (("edge", "--compress", "perhaps"), {}, "FLEETCAST_COMPRESS"),
         (("edge", "--redis", "http://x"), {}, "FLEETCAST_REDIS_URL"),
         (("collector", "metrics", "--host-id", "a b"), {}, "FLEETCAST_HOST_ID"),
         (("collector", "containers"), {"DOCKER_HOST": "ssh://x"}, "DOCKER_HOST"),

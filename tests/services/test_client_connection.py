@@ -13,6 +13,9 @@ from common.backoff import Backoff
 from common.errors import SettingsError
 from common.protocol import ContainersMessage, HostsMessage, Ping
 from services.client.connection import Down, EdgeConnection, EdgeRefusedError, Event, Limits, Received, Up
+from services.edge.drain import drain
+from services.embedded import EmbeddedServer
+from tests.edges import running_edge
 from tests.services.fake_edge import FakeEdge, connected, containers, hosts, metrics
 from tests.support import eventually
 
@@ -141,10 +144,136 @@ async def test_a_refused_upgrade_ends_it(edge: FakeEdge, status: int, words: str
 
 
 async def test_other_http_answers_are_waited_out(edge: FakeEdge) -> None:
-    edge.refuses_with = 503
+    edge.refuses_with = 502
     async with listening(edge.url) as listener:
         down = await listener.some(Down, 2)
-        assert down.reason == "HTTP 503 instead of a WebSocket"
+        assert down.reason == "HTTP 502 instead of a WebSocket"
+        edge.refuses_with = None
+        await listener.some(Up)
+
+
+# When an edge says for how long to wait
+
+
+async def test_an_edge_that_restarts_is_asked_again_after_what_it_announced(edge: FakeEdge) -> None:
+    # This backoff would take 20 s at least.
+    async with listening(edge.url, backoff=Backoff(40, 50)) as listener:
+        await edge.has_client()
+        await edge.close(1012, '{"retryAfterMs": 130}')
+        down = await listener.some(Down)
+        assert down == Down("the edge is restarting", 0.13), "and no JSON for people to read"
+        await listener.some(Up, 2)
+
+
+async def test_what_a_real_edge_says_when_it_goes_is_understood(valkey: EmbeddedServer) -> None:
+    # This backoff would begin at 2.5 s.
+    async with running_edge(valkey.url) as edge, listening(edge.ws, backoff=Backoff(5, 5)) as listener:
+        await listener.some(Up)
+        await drain(edge.server.edge, 0)
+        told = await listener.some(Down)
+        assert told.reason == "the edge is restarting"
+        assert told.retry_in_s < 1
+        refused = await listener.some(Down, 2)
+        assert refused.reason == "no new clients are let in just now (HTTP 503)"
+        assert refused.retry_in_s >= 2 + 2.5
+
+
+async def test_the_backoff_does_not_grow_by_what_an_edge_announces(edge: FakeEdge) -> None:
+    async with listening(edge.url, backoff=Backoff(0.02, 10)) as listener:
+        for number in range(1, 6):
+            await edge.has_client(number)
+            await edge.close(1012, '{"retryAfterMs": 0}')
+            assert (await listener.some(Down, number)).retry_in_s == 0
+        await edge.has_client(6)
+        edge.drop()
+        assert (await listener.some(Down, 6)).retry_in_s <= 0.02
+
+
+@pytest.mark.parametrize(("wait_ms", "wait_s"), [(0, 0.0), (60_000, 60.0)])
+async def test_the_bounds_of_an_announcement_are_within_it(edge: FakeEdge, wait_ms: int, wait_s: float) -> None:
+    async with listening(edge.url) as listener:
+        await edge.has_client()
+        await edge.close(1012, json.dumps({"retryAfterMs": wait_ms}))
+        assert (await listener.some(Down)).retry_in_s == wait_s
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "back in a minute",
+        "{",
+        "null",
+        "17",
+        "[5000]",
+        "{}",
+        '{"retryAfterMs": null}',
+        '{"retryAfterMs": true}',
+        '{"retryAfterMs": "5000"}',
+        '{"retryAfterMs": 5000.5}',
+        '{"retryAfterMs": -1}',
+        '{"retryAfterMs": 60001}',
+        '{"retryAfterMs": NaN}',
+        '{"retryAfterMs": {"retryAfterMs": 5000}}',
+        "[" * 120,
+    ],
+)
+async def test_what_is_no_announcement_leaves_it_to_the_backoff(edge: FakeEdge, reason: str) -> None:
+    async with listening(edge.url) as listener:
+        await edge.has_client()
+        await edge.close(1012, reason)
+        down = await listener.some(Down)
+        assert down.reason == "the edge is restarting"
+        assert 0.005 <= down.retry_in_s <= 0.01, "the first step of this test's backoff"
+        await listener.some(Up, 2)
+
+
+async def test_only_a_restart_can_announce_anything(edge: FakeEdge) -> None:
+    async with listening(edge.url) as listener:
+        await edge.has_client()
+        await edge.close(1013, '{"retryAfterMs": 5000}')
+        assert (await listener.some(Down)).retry_in_s <= 0.01
+
+
+@pytest.mark.parametrize(("said", "at_least_s"), [("2", 2.0), (" 7 ", 7.0), ("60", 60.0), ("3600", 60.0)])
+async def test_an_edge_that_lets_nobody_in_now_is_not_asked_again_before_it_said(
+    edge: FakeEdge, said: str, at_least_s: float
+) -> None:
+    edge.refuses_with, edge.refusal_headers = 503, (("Retry-After", said),)
+    async with listening(edge.url) as listener:
+        down = await listener.some(Down)
+    assert down.reason == "no new clients are let in just now (HTTP 503)"
+    assert at_least_s < down.retry_in_s <= 1.5 * at_least_s + 0.01
+
+
+async def test_not_everybody_comes_at_the_moment_that_was_said(edge: FakeEdge) -> None:
+    edge.refuses_with, edge.refusal_headers = 503, (("Retry-After", "2"),)
+    delays = set()
+    for _ in range(20):
+        async with listening(edge.url) as listener:
+            delays.add(round((await listener.some(Down)).retry_in_s, 1))
+    # That 20 draws meet fewer than 4 of 10 tenths of a second happens once in 10^8 runs.
+    assert len(delays) >= 4, f"all of them come together: {sorted(delays)}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"),),
+        (("Retry-After", "-5"),),
+        (("Retry-After", "5.5"),),
+        (("Retry-After", "²"),),
+        (("Retry-After", "9" * 30),),
+        (("Retry-After", "5"), ("Retry-After", "9")),
+    ],
+)
+async def test_a_refusal_that_names_no_seconds_leaves_it_to_the_backoff(
+    edge: FakeEdge, headers: tuple[tuple[str, str], ...]
+) -> None:
+    edge.refuses_with, edge.refusal_headers = 503, headers
+    async with listening(edge.url) as listener:
+        assert (await listener.some(Down)).retry_in_s <= 0.01
         edge.refuses_with = None
         await listener.some(Up)
 

@@ -161,6 +161,7 @@ def test_the_parts_are_one_worker_of_each_kind_and_edges_on_consecutive_ports() 
         "edge-2",
         "127.0.0.1",
     )
+    assert edge["FLEETCAST_DRAIN_SEC"] == "0", "all edges go at once: nobody can move to another"
 
 
 def test_a_password_in_the_redis_url_is_not_on_any_command_line() -> None:
