@@ -6,6 +6,7 @@ Read once, at the entry point, and handed down as values. A wrong one ends the s
 import os
 import re
 import socket
+import uuid
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -84,6 +85,11 @@ def _log_level(level: str) -> str:
 def default_host_id() -> str:
     """This machine's name, with what a host id may not have replaced."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "localhost"
+
+
+def default_edge_id() -> str:
+    """This machine's name and a random part: edges come and go, and none is mistaken for another."""
+    return f"{default_host_id()[:50]}-{uuid.uuid4().hex[:6]}"
 
 
 def default_docker_host() -> str:

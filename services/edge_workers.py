@@ -19,7 +19,6 @@ import signal
 import sys
 import tempfile
 import time
-import uuid
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from prometheus_client import Counter
 
 from common.backoff import Backoff
 from common.errors import SettingsError
-from common.settings import EdgeSettings, default_host_id
+from common.settings import EdgeSettings, default_edge_id
 from common.telemetry import forget_live_metrics, share_metrics
 from services.edge.app import Edge
 from services.edge.server import reserved_port
@@ -60,7 +59,7 @@ def run_edge_workers(settings: EdgeSettings, stop_s: float = STOP_S) -> int:
             "run several edges here, each on a port of its own",
         )
     Edge(settings)  # raises here, once, what each worker would
-    edge_id = settings.edge_id or f"{default_host_id()[:50]}-{uuid.uuid4().hex[:6]}"
+    edge_id = settings.edge_id or default_edge_id()
     if len(edge_id) > _MAX_EDGE_ID:
         raise SettingsError(
             "--edge-id / FLEETCAST_EDGE_ID", f"with several workers it has at most {_MAX_EDGE_ID} characters"

@@ -5,7 +5,6 @@ import importlib.resources
 import itertools
 import logging
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from common.envelope import body_prefix, unwrap
 from common.errors import BusError, ErrorCode, MalformedError, ProtocolError, SettingsError
 from common.keys import Keys, StateKind
 from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, HostsMessage, json_schema
-from common.settings import EdgeSettings, default_host_id
+from common.settings import EdgeSettings, default_edge_id
 from common.supervision import run_forever
 from common.telemetry import metrics_text
 from common.tokens import Identity
@@ -61,7 +60,7 @@ class Edge:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
-        self.edge_id = settings.edge_id or f"{default_host_id()[:50]}-{uuid.uuid4().hex[:6]}"
+        self.edge_id = settings.edge_id or default_edge_id()
         try:
             self.allowed_origins = parse_origins(settings.allowed_origins)
         except ValueError as error:
