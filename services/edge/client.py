@@ -20,8 +20,9 @@ COULD_NOT_KEEP_UP = 4409
 
 
 class Client:
-    """`write` takes whole frames; it may block the client before it returns, and has taken these all the same. `close`
-    tells the client and ends the connection, whatever the client does. Neither raises or waits.
+    """`send` takes as much as goes at once, and returns how much that was, or raises OSError: near the cost of the
+    system call. `write` takes all, what is left of a `send` too; it may block the client before it returns. `close`
+    tells the client and ends the connection, whatever the client does. Neither of these raises; none waits.
 
     `selectors`: which hosts it may see, None for every one.
     """
@@ -36,17 +37,20 @@ class Client:
         "encoding",
         "position",
         "selectors",
+        "send",
         "write",
     )
 
     def __init__(
         self,
+        send: Callable[[bytes], int],
         write: Callable[[bytes], None],
         close: Callable[[int, str], None],
         selectors: tuple[str, ...] | None = None,
         encoding: Encoding = "text",
         max_pending_bytes: int = 1_048_576,
     ) -> None:
+        self.send = send
         self.write = write
         self.close = close
         self.selectors = selectors
@@ -90,8 +94,8 @@ class Client:
 
     def cut(self) -> None:
         """It has gone: nothing is written any more."""
-        self.write = _nowhere
-        self.close = _nowhere
+        self.send = len
+        self.write = self.close = _nowhere
 
 
 def _nowhere(*_: object) -> None:

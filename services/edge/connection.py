@@ -9,6 +9,8 @@ it is through.
 import asyncio
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 from websockets.extensions import Extension
@@ -25,7 +27,7 @@ does not read."""
 
 
 class Listener(Protocol):
-    """Who is told what happens on a connection. Nothing comes after `on_lost`."""
+    """Who is told what happens on a connection."""
 
     def on_text(self, text: str) -> None: ...
 
@@ -39,7 +41,8 @@ class Listener(Protocol):
 
     def on_drained(self) -> None: ...
 
-    def on_lost(self) -> None: ...
+    def on_lost(self) -> None:
+        """The connection ends, or has ended: nothing may be written any more. May be told twice."""
 
 
 class Nobody:
@@ -80,12 +83,12 @@ class Connection(asyncio.Protocol):
         "_close_timer",
         "_closing",
         "_conn",
-        "_fd",
         "_fragments",
         "_loop",
         "_transport",
         "heard_at",
         "listener",
+        "send",
     )
 
     def __init__(
@@ -102,7 +105,9 @@ class Connection(asyncio.Protocol):
         self._all = connections
         self._conn = WebSocketProtocol(Side.SERVER, max_size=max_message_bytes, logger=_library)
         self._conn.extensions = extensions
-        self._fd: int = transport.get_extra_info("socket").fileno()
+        self.send: Callable[[bytes], int] = partial(os.write, transport.get_extra_info("socket").fileno())
+        """Straight to the socket, as much as it takes now. Only while nothing waits in the transport, which would be
+        overtaken, and before the end of the connection is told."""
         self._fragments: list[bytes] | None = None
         self._closing = False
         self._close_timer: asyncio.TimerHandle | None = None
@@ -123,15 +128,9 @@ class Connection(asyncio.Protocol):
     # What the edge does
 
     def write(self, data: bytes) -> None:
-        """Only while the client is not blocked, or the frames would overtake those that wait."""
-        if self._closing:
-            return
-        try:
-            sent = os.write(self._fd, data)
-        except OSError:  # the socket is full, or broken: the transport knows what to do about either
-            sent = 0
-        if sent != len(data):
-            self._transport.write(data[sent:])
+        """Frames, or what `send` has left of them."""
+        if not self._closing:
+            self._transport.write(data)
 
     def close(self, code: int, reason: str) -> None:
         """Starts the closing handshake; the connection ends when the client answers, or soon all the same."""
@@ -216,6 +215,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"".join(output))
         if b"" in output:
             self._closing = True
+            self.listener.on_lost()
             self._transport.write_eof()
             self._cut_off_later()
 

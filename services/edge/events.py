@@ -48,7 +48,7 @@ class EventStream(Member):
         return StreamingResponse(self._stream(subscriptions), media_type="text/event-stream", headers=_HEADERS)
 
     async def _stream(self, subscriptions: list[Subscription]) -> AsyncIterator[bytes]:
-        self.enter(self._write, "events")
+        self.enter(self._send, self._write, "events")
         try:
             yield b"retry: %d\n\n" % RETRY_MS
             self.greet()
@@ -65,6 +65,10 @@ class EventStream(Member):
                 self.edge.hub.drained(self.client)
         finally:
             self.leave()
+
+    def _send(self, data: bytes) -> int:
+        self._write(data)
+        return len(data)
 
     def _write(self, data: bytes) -> None:
         self._parts.append(data)

@@ -1,5 +1,5 @@
 """Who gets what: clients, what they subscribed to, the newest state of everything, and who lacks what of it. Pure: what
-is to be sent goes through each client's `write`.
+is to be sent goes through each client's `send` and `write`.
 
 Clients that get the same bytes form an audience: equal subscriptions, equal rights, equal encoding. What one of them
 lacks is joined once and written to all of them. A client is where its number in the journal is: one that cannot take
@@ -297,22 +297,34 @@ class Hub:
     def _serve(self, clients: Sequence[Client], audience: Audience, joined: dict[Position, _Joined]) -> None:
         """Writes to clients of one audience what they lack; `joined` keeps what has been put together already."""
         written = messages = 0
+        position: Position | None = None
         for client in clients:
             if client.audience is not audience:  # it has subscribed to something else during this flush
                 continue
             if client.blocked_since is not None:
                 self.passed_over += 1
                 continue
-            found = joined.get(client.position)
-            if found is None:
-                found = joined[client.position] = self._join(audience, client.position)
-            data, count, client.position, is_all = found
+            if client.position is not position:  # nearly all stand where the one before stood
+                position = client.position
+                found = joined.get(position)
+                if found is None:
+                    found = joined[position] = self._join(audience, position)
+                data, count, after, is_all = found
+                size = len(data)
+            client.position = after
             if not is_all:
                 self._serve_soon(client)
             if count:
-                written += len(data)
                 messages += count
-                client.write(data)
+                written += size
+                send = client.send
+                try:
+                    sent = send(data)
+                except OSError:  # the socket is full, or broken: `write` knows what to do about either
+                    sent = 0
+                if sent != size:
+                    write = client.write
+                    write(data[sent:])
         self.bytes_sent += written
         self.messages_sent += messages
 

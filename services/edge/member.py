@@ -45,10 +45,11 @@ class Member:
     def waits_for_acks(self) -> bool:
         return False
 
-    def enter(self, write: Callable[[bytes], None], encoding: Encoding) -> None:
+    def enter(self, send: Callable[[bytes], int], write: Callable[[bytes], None], encoding: Encoding) -> None:
         """Greets the client and serves it from now on; there has to be room for it."""
         edge, identity = self.edge, self.identity
-        self.client = Client(write, self.close, identity.hosts, encoding, edge.settings.max_pending_bytes)
+        limit = edge.settings.max_pending_bytes
+        self.client = Client(send, write, self.close, identity.hosts, encoding, limit)
         edge.members.add(self)
         edge.hub.add(self.client)
         if identity.expires_at is not None:

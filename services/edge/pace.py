@@ -15,6 +15,8 @@ class Pace:
         self._share = share
         self._max_window_s = max_window_s
         self._flushed_at = float("-inf")
+        self._paid_at = float("-inf")
+        """When what flushing has cost so far is within its share again."""
         self._cost_s = 0.0
         self._rate = 0.0
         self.window_s = 0.0
@@ -22,7 +24,8 @@ class Pace:
 
     def wait_s(self, now: float) -> float:
         """How long a flush has to wait from `now` on."""
-        return max(0.0, self._flushed_at + self._spacing_s() - now)
+        earliest = self._flushed_at + self.window_s if self.window_s else self._paid_at - self._fair_s()
+        return max(0.0, earliest - now)
 
     def flushed(self, began: float, cost_s: float, messages: int) -> None:
         """A flush of that many newly changed messages began then and took `cost_s` of the loop."""
@@ -34,6 +37,8 @@ class Pace:
             weight = min(1.0, elapsed / 0.5)
             self._rate += weight * (messages / elapsed - self._rate)
         self._flushed_at = began
+        paid_at = max(self._paid_at, began) + cost_s / self._share
+        self._paid_at = min(paid_at, began + self._max_window_s)
         self._cost_s += 0.3 * (cost_s - self._cost_s)
         self.window_s = self._joining_s()
 
@@ -43,7 +48,9 @@ class Pace:
         # Left at a lower load than it was entered at, so that it does not flutter.
         if alone <= self._share * (0.8 if self.window_s else 1.0):
             return 0.0
-        return min(max(self._window_s, self._cost_s / self._share), self._max_window_s)
+        return min(max(self._window_s, self._fair_s()), self._max_window_s)
 
-    def _spacing_s(self) -> float:
-        return max(self.window_s, min(self._cost_s / self._share, self._max_window_s))
+    def _fair_s(self) -> float:
+        """How far apart flushes are if they take just their share. One may come early by as much: messages do not come
+        like a clock."""
+        return self._cost_s / self._share

@@ -64,7 +64,7 @@ class Session(Member):
     def begin(self, connection: "Connection") -> None:
         """Serves the client that is on this connection."""
         self._connection = connection
-        self.enter(connection.write, "deflate" if connection.deflates else "text")
+        self.enter(connection.send, connection.write, "deflate" if connection.deflates else "text")
         connection.start()
         self.greet()
 

@@ -25,12 +25,24 @@ class Viewer:
         self.received: list[str] = []
         self.closed: list[int] = []
         self.writes = 0
+        self.sends = 0
+        self.partly = b""
         self.blocks_after_next = False
-        self.client = Client(self._write, lambda code, _: self.closed.append(code), sees, encoding, 10_000)
+        self.client = Client(self._send, self._write, lambda code, _: self.closed.append(code), sees, encoding, 10_000)
         hub.add(self.client)
         hub.subscribe(self.client, subscriptions)
 
+    def _send(self, data: bytes) -> int:
+        """Takes half of it, or nothing: the rest has to come by `write`."""
+        assert self.client.blocked_since is None, "sent to a client that is blocked"
+        self.sends += 1
+        if self.sends % 2:
+            raise BlockingIOError
+        self.partly = data[: len(data) // 2]
+        return len(self.partly)
+
     def _write(self, data: bytes) -> None:
+        data, self.partly = self.partly + data, b""
         assert self.client.blocked_since is None, "written to a client that is blocked"
         self.writes += 1
         self.received += [event.removeprefix("data: ") for event in data.decode().split("\n\n") if event]
@@ -41,6 +53,10 @@ class Viewer:
     def take(self) -> list[str]:
         received, self.received = self.received, []
         return received
+
+
+def raises(data: bytes) -> int:
+    raise BlockingIOError
 
 
 def flush(hub: Hub) -> None:
@@ -78,7 +94,7 @@ def test_only_the_newest_state_of_a_window_is_sent() -> None:
 def test_clients_with_equal_subscriptions_are_written_the_same_bytes() -> None:
     hub, written = Hub(), []
     for _ in range(3):
-        client = Client(written.append, lambda code, reason: None)
+        client = Client(raises, written.append, lambda code, reason: None)
         hub.add(client)
         hub.subscribe(client, [("metrics", None), ("hosts", None)])
     publish(hub, "a", "metrics", 1)
@@ -204,7 +220,7 @@ def test_a_client_gets_only_the_hosts_that_it_may_see() -> None:
 def test_a_heartbeat_goes_to_everybody_and_only_websockets_are_pinged() -> None:
     hub = Hub()
     viewer, written = Viewer(hub), []
-    client = Client(written.append, lambda code, reason: None)
+    client = Client(raises, written.append, lambda code, reason: None)
     hub.add(client)
     hub.heartbeat(b"{}", ping=True)
     flush(hub)
