@@ -13,7 +13,7 @@ SLICE_S = 0.002
 
 flush_seconds = Histogram(
     "fleetcast_flush_seconds",
-    "Time that one flush took of the loop",
+    "CPU time that one flush took",
     buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
 )
 window_seconds = Gauge(
@@ -53,14 +53,15 @@ class Flusher:
         changed = self._hub.changed
         messages, sent, over = self._hub.messages_sent, self._hub.bytes_sent, self._hub.passed_over
         began = slice_began = time.monotonic()
+        # The thread's own CPU time: what else runs on this core makes flushing no dearer.
+        cpu_began = time.thread_time()
         cost_s = 0.0
         for _ in self._hub.flush():
-            now = time.monotonic()
-            if now - slice_began > SLICE_S:
-                cost_s += now - slice_began
+            if time.monotonic() - slice_began > SLICE_S:
+                cost_s += time.thread_time() - cpu_began
                 await asyncio.sleep(0)
-                slice_began = time.monotonic()
-        cost_s += time.monotonic() - slice_began
+                slice_began, cpu_began = time.monotonic(), time.thread_time()
+        cost_s += time.thread_time() - cpu_began
         self._pace.flushed(began, cost_s, changed)
         flush_seconds.observe(cost_s)
         window_seconds.set(self._pace.window_s)
