@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from websockets.extensions import Extension
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as WebSocketProtocol
-from websockets.protocol import Side
+from websockets.protocol import Side, State
 
 logger = logging.getLogger(__name__)
 _library = logging.getLogger("websockets.server")
@@ -24,6 +24,11 @@ _library = logging.getLogger("websockets.server")
 CLOSE_WITHIN_S = 2.0
 """A client that has not answered a close by then is cut off: `transport.close()` would wait for ever on a peer that
 does not read."""
+
+_FAULTS = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG}
+
+MAX_READ_AFTER_CLOSE = 64 * 1024
+"""Who sends more before it answers the close is cut off."""
 
 
 class Listener(Protocol):
@@ -85,6 +90,7 @@ class Connection(asyncio.Protocol):
         "_conn",
         "_fragments",
         "_loop",
+        "_read_since_close",
         "_transport",
         "heard_at",
         "listener",
@@ -110,6 +116,7 @@ class Connection(asyncio.Protocol):
         overtaken, and before the end of the connection is told."""
         self._fragments: list[bytes] | None = None
         self._closing = False
+        self._read_since_close = 0
         self._close_timer: asyncio.TimerHandle | None = None
         self.heard_at = self._loop.time()
 
@@ -125,6 +132,12 @@ class Connection(asyncio.Protocol):
         """Whether permessage-deflate was agreed on, so that compressed frames may be written."""
         return bool(self._conn.extensions)
 
+    @property
+    def fault(self) -> int | None:
+        """The code of the close with which this ended because the client broke the WebSocket protocol itself."""
+        sent = self._conn.close_sent
+        return sent.code if sent is not None and sent.code in _FAULTS and self._conn.close_rcvd is None else None
+
     # What the edge does
 
     def write(self, data: bytes) -> None:
@@ -136,10 +149,9 @@ class Connection(asyncio.Protocol):
         """Starts the closing handshake; the connection ends when the client answers, or soon all the same."""
         if self._closing:
             return
-        self._closing = True
-        self._conn.send_close(code, reason)
-        self._transport.write(b"".join(self._conn.data_to_send()))
-        self._cut_off_later()
+        if self._conn.state is State.OPEN:  # or the client was first, in what has been read just now
+            self._conn.send_close(code, reason)
+        self._end()
 
     def abort(self) -> None:
         """Ends the connection now, whatever waits."""
@@ -156,14 +168,19 @@ class Connection(asyncio.Protocol):
         self.heard_at = self._loop.time()
         conn = self._conn
         conn.receive_data(data)
+        if self._closing:
+            self._read_on(len(data))
+            return
         for event in conn.events_received():
             self._take(cast(Frame, event))
-        output = conn.data_to_send()
-        if output:
-            self._answer(output)
+        if conn.state is not State.OPEN:
+            self._end()
+        elif conn.writes:
+            self._transport.write(b"".join(conn.data_to_send()))
 
     def eof_received(self) -> bool:
         self._conn.receive_eof()
+        self._end()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -209,16 +226,28 @@ class Connection(asyncio.Protocol):
             return
         self.listener.on_text(text)
 
-    def _answer(self, output: list[bytes]) -> None:
-        """Pongs, and what belongs to closing: an empty part is the end of what we send. The client ends the connection
-        then; were it closed here, what the client still sends would have the kernel throw our last words away."""
-        self._transport.write(b"".join(output))
-        if b"" in output:
+    def _end(self) -> None:
+        """Says what belongs to closing, and nothing after it. The client is to end the connection then: were it closed
+        here, what the client still sends would have the kernel throw our last words away."""
+        if not self._closing:
             self._closing = True
             self.listener.on_lost()
+        output = self._conn.data_to_send()
+        said = b"".join(output)
+        if said:
+            self._transport.write(said)
+        if b"" in output:
             self._transport.write_eof()
-            self._cut_off_later()
-
-    def _cut_off_later(self) -> None:
         if self._close_timer is None:
             self._close_timer = self._loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
+
+    def _read_on(self, size: int) -> None:
+        """After the close only its answer counts. Pongs are not sent any more: they would pile up in memory for one
+        that sends pings and reads nothing."""
+        self._conn.events_received()
+        if b"" in self._conn.data_to_send():
+            self._transport.write_eof()
+        elif self._conn.parser_exc is None:  # else it is thrown away unread
+            self._read_since_close += size
+            if self._read_since_close > MAX_READ_AFTER_CLOSE:
+                self._transport.abort()

@@ -6,8 +6,11 @@ Given to uvicorn as its `ws` class.
 """
 
 import asyncio
+import sys
+from http import HTTPStatus
 from typing import Any, cast
 
+from httptools import HttpParserUpgrade
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,6 +22,8 @@ from websockets.http11 import Request
 from services.edge.connection import Connection, Listener
 
 EXTENSION = "fleetcast.handshake"
+
+_VERSION = "13"
 
 
 class SharedDeflate(ServerPerMessageDeflateFactory):
@@ -39,7 +44,15 @@ class Http(HttpToolsProtocol):
     """uvicorn's HTTP class, which gives an upgrade to the WebSocket class as it has read it, instead of putting it
     together again for that to parse: a quarter of what a handshake costs. Given to uvicorn as its `http` class."""
 
+    _received = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._received = len(data)
+        super().data_received(data)
+
     def handle_websocket_upgrade(self) -> None:
+        upgrade = sys.exc_info()[1]
+        assert isinstance(upgrade, HttpParserUpgrade)  # uvicorn calls this where it catches that
         self.connections.discard(self)
         handshake = Handshake(self.config, self.server_state, self.app_state)
         handshake.connection_made(self.transport)
@@ -48,7 +61,10 @@ class Http(HttpToolsProtocol):
         headers = Headers()
         for name, value in self.headers:
             headers.set_insecure(name.decode("latin-1"), value.decode("latin-1"))
-        handshake.handle_connect(Request(self.url.decode("latin-1"), headers, method=self.scope["method"]))
+        protocol = f"HTTP/{self.scope['http_version']}"
+        handshake.handle_connect(Request(self.url.decode("latin-1"), headers, self.scope["method"], protocol))
+        if upgrade.args[0] < self._received:
+            handshake.data_received(b"")
 
 
 class Handshake(WebSocketsSansIOProtocol):
@@ -60,9 +76,21 @@ class Handshake(WebSocketsSansIOProtocol):
         self.conn.available_extensions = [SharedDeflate()] if self.config.ws_per_message_deflate else []
 
     def handle_connect(self, event: Any) -> None:
+        if event.headers.get_all("Sec-WebSocket-Version") not in ([], [_VERSION]):
+            self._refuse_version()
+            return
         super().handle_connect(event)
         if not self.close_sent:
             cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+
+    def _refuse_version(self) -> None:
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, f"This speaks version {_VERSION} of WebSocket.\n")
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Sec-WebSocket-Version"] = _VERSION  # RFC 6455, 4.2.2
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self.handshake_complete = True
+        self.transport.close()
 
     async def send(self, message: Any) -> None:
         await super().send(message)

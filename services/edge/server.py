@@ -134,7 +134,7 @@ def _bound(settings: EdgeSettings, port: int, *, shared: bool) -> socket.socket:
     """A socket on the address. Its options pass on to every connection."""
     host = "127.0.0.1" if settings.bind == "localhost" else settings.bind
     family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio leaves Nagle's algorithm on
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -22,7 +22,7 @@ from common.protocol import (
 from common.tokens import Identity
 from services.edge.access import authorise
 from services.edge.limits import TokenBucket
-from services.edge.member import Member
+from services.edge.member import Member, closed
 from services.edge.strikes import Strikes
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Session(Member):
         self.edge.hub.drained(self.client)
 
     def on_lost(self) -> None:
-        self.leave()
+        fault = self._connection.fault
+        if self.leave() and fault is not None:
+            closed.labels(str(fault)).inc()
 
     def on_ping(self) -> None:
         self._may_go_on()

@@ -205,6 +205,18 @@ async def test_too_many_messages_are_refused_and_who_keeps_at_it_is_closed(valke
         assert {message["code"] for message in received if message["type"] == "error"} == {"rate-limited"}
 
 
+@pytest.mark.parametrize(("message", "code"), [(b"\xff", 1007), ("x" * 2000, 1009)])
+async def test_who_breaks_the_websocket_protocol_is_closed_and_counted(
+    valkey: EmbeddedServer, message: str | bytes, code: int
+) -> None:
+    before = counter("fleetcast_clients_closed_total", code=str(code))
+    async with running_edge(valkey.url, max_message_bytes=1024) as edge, connect(edge.ws) as client:
+        await client.send(message, text=True)
+        assert (await closing(client))[0] == code
+        await eventually(lambda: not core(edge).members)
+    assert counter("fleetcast_clients_closed_total", code=str(code)) == before + 1
+
+
 # Compression
 
 
