@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.resources
-import itertools
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -35,6 +34,7 @@ from services.edge.member import Member
 from services.edge.origin import parse_origins
 from services.edge.pace import Pace
 from services.edge.relay import Relay
+from services.edge.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class Edge:
             self.tasks.create_task(self.relay.run(), name="relay")
             self.tasks.create_task(run_forever("flush", self.flusher.run), name="flush")
             self.tasks.create_task(run_forever("heartbeat", self._beat), name="heartbeat")
+            self.tasks.create_task(run_forever("watch", Watch(self.members, self.settings).run), name="watch")
 
     def _wake(self) -> None:
         self.flusher.wake()
@@ -98,19 +99,9 @@ class Edge:
         self.relay.refresh_soon()
 
     async def _beat(self) -> None:
-        """A heartbeat for everybody, a ping with every second one; and whoever is silent or stuck goes."""
-        settings = self.settings
-        for number in itertools.count():
-            await asyncio.sleep(settings.heartbeat_sec)
-            body = Heartbeat(server_time=self.bus.clock.now_ms()).model_dump_json().encode()
-            self.hub.heartbeat(body, ping=number % 2 == 0)
-            now = time.monotonic()
-            for member in list(self.members):
-                blocked_since = member.client.blocked_since
-                if blocked_since is not None and now - blocked_since > settings.slow_client_sec:
-                    member.abort("takes nothing")
-                elif now - member.heard_at > settings.silent_client_sec:
-                    member.close(4408, "silent for too long")
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_sec)
+            self.hub.heartbeat(Heartbeat(server_time=self.bus.clock.now_ms()).model_dump_json().encode())
 
 
 def create_app(edge: Edge) -> FastAPI:

@@ -35,15 +35,14 @@ def websocket_frame(payload: bytes, first_byte: int = _FIN_TEXT) -> bytes:
 
 
 class Frame:
-    """One message. `body` is JSON in UTF-8; `ping` has WebSocket clients asked for a pong behind it."""
+    """One message. `body` is JSON in UTF-8."""
 
-    def __init__(self, body: bytes, *, ping: bool = False) -> None:
+    def __init__(self, body: bytes) -> None:
         self.body = body
-        self._trailer = PING if ping else b""
 
     @cached_property
     def text(self) -> bytes:
-        return websocket_frame(self.body) + self._trailer
+        return websocket_frame(self.body)
 
     @cached_property
     def deflate(self) -> bytes:
@@ -52,7 +51,7 @@ class Frame:
         compressor = zlib.compressobj(_DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         deflated = compressor.compress(self.body) + compressor.flush(zlib.Z_SYNC_FLUSH)
         # What a sync flush ends in is left out on the wire (RFC 7692, 7.2.1).
-        return websocket_frame(deflated[:-4], _FIN_TEXT | _RSV1) + self._trailer
+        return websocket_frame(deflated[:-4], _FIN_TEXT | _RSV1)
 
     @cached_property
     def events(self) -> bytes:

@@ -240,8 +240,8 @@ class Hub:
         self._note(key, Frame(body), (*self._subscribers.get((kind, None), ()), *self._subscribers.get(key, ())))
         return True
 
-    def heartbeat(self, body: bytes, *, ping: bool) -> None:
-        self._note(HEARTBEAT, Frame(body, ping=ping), tuple(self._audiences.values()))
+    def heartbeat(self, body: bytes) -> None:
+        self._note(HEARTBEAT, Frame(body), tuple(self._audiences.values()))
 
     def publish_hosts(self, hosts: Sequence[HostStatus]) -> bool:
         """The roster for its subscribers, if anything but the times has changed."""

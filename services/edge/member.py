@@ -68,6 +68,9 @@ class Member:
         )
         self.client.put(connected.model_dump_json().encode())
 
+    def ping(self) -> None:
+        """Asks for a sign of life, where the client can be asked."""
+
     def close(self, code: int, reason: str) -> None:
         """Tells the client and ends its connection; nothing more is sent."""
         if self.leave():

@@ -1,5 +1,6 @@
 """From what Redis says about a fleet's workers to what clients are told about its hosts. Pure."""
 
+from functools import lru_cache
 from typing import get_args
 
 from common.bus import RosterReading
@@ -29,29 +30,35 @@ def without_bus(hosts: tuple[HostStatus, ...]) -> tuple[HostStatus, ...]:
 
 
 def _host_status(host: str, reading: RosterReading) -> HostStatus:
-    links = Links(**{worker: _link(host, worker, reading) for worker in WORKERS})
-    states = {links.metrics.state, links.containers.state, links.executor.state}
+    said = tuple(_link(host, worker, reading) for worker in WORKERS)
+    states = {state for state, _ in said}
     return HostStatus(
         host=host,
         status=next(state for state in _STATES if state in states),
         last_seen_at=max(seen[host] for seen in reading.seen.values() if host in seen),
-        links=links,
+        links=_links(said),
     )
 
 
-def _link(host: str, worker: Worker, reading: RosterReading) -> Link:
+@lru_cache(1024)
+def _links(said: tuple[tuple[LinkState, str | None], ...]) -> Links:
+    """Made once for all hosts and all readings: most links say the same every second."""
+    return Links(**{worker: Link(state=state, reason=why) for worker, (state, why) in zip(WORKERS, said, strict=True)})
+
+
+def _link(host: str, worker: Worker, reading: RosterReading) -> tuple[LinkState, str | None]:
     seen_at = reading.seen.get(worker, {}).get(host)
     if seen_at is None:
-        return Link(state="gone", reason="never-seen")
+        return "gone", "never-seen"
     fault = reading.faults.get(worker, {}).get(host)
     age_ms = reading.now_ms - seen_at
     if fault == "gone stopped":
-        return Link(state="gone", reason="stopped")
+        return "gone", "stopped"
     if age_ms > GONE_AFTER_MS:
-        return Link(state="gone", reason="silent")
+        return "gone", "silent"
     if age_ms > LIVE_WITHIN_MS:
-        return Link(state="stalled", reason="silent")
+        return "stalled", "silent"
     if fault is not None:
         state, _, reason = fault.partition(" ")
-        return Link(state=state if state in _STATES else "stalled", reason=reason or "unknown")
-    return Link(state="live")
+        return state if state in _STATES else "stalled", reason or "unknown"
+    return "live", None

@@ -21,6 +21,7 @@ from common.protocol import (
 )
 from common.tokens import Identity
 from services.edge.access import authorise
+from services.edge.frames import PING
 from services.edge.limits import TokenBucket
 from services.edge.member import Member, closed
 from services.edge.strikes import Strikes
@@ -67,6 +68,10 @@ class Session(Member):
         self.enter(connection.send, connection.write, "deflate" if connection.deflates else "text")
         connection.start()
         self.greet()
+
+    def ping(self) -> None:
+        if self.client.blocked_since is None:
+            self._connection.write(PING)
 
     def leave(self) -> bool:
         for action in self._actions or ():
