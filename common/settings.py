@@ -238,7 +238,7 @@ class EdgeSettings(BusSettings, SecretSettings):
     allowed."""
     heartbeat_sec: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """Seconds between two heartbeats to a client."""
-    window_ms: Annotated[int, Field(ge=0, le=1000)] = 120
+    window_ms: Annotated[int, Field(ge=0, le=1000)] = 130
     """Under load, messages wait for each other this many milliseconds and leave together."""
     flush_share: Annotated[float, Field(ge=0.05, le=0.9)] = 0.3
     """Part of the edge's time that sending may take before messages have to wait for each other."""

@@ -10,7 +10,7 @@ class Pace:
     """`share`: part of the loop's time that flushing may take. `window_s`: how long messages wait for each other under
     load; `max_window_s`: and at most, whatever flushing costs. Times are monotonic seconds."""
 
-    def __init__(self, window_s: float = 0.12, share: float = 0.3, max_window_s: float = 1.0) -> None:
+    def __init__(self, window_s: float = 0.13, share: float = 0.3, max_window_s: float = 1.0) -> None:
         self._window_s = window_s
         self._share = share
         self._max_window_s = max_window_s
