@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from common.bus import Bus
 from common.keys import Worker
@@ -15,7 +16,7 @@ from common.models import Container
 from common.protocol import ContainersMessage, MetricsMessage, ServerMessage, parse_server_message
 from common.settings import EdgeSettings
 from common.worker import HostWorker, StatePublisher, Tenure
-from services.edge.server import build_server, listen
+from services.edge.server import EdgeServer, build_server, listen
 from tests.samples import host_metrics
 from tests.support import eventually
 
@@ -61,8 +62,17 @@ class Socket:
         await self.until(lambda message: message.type == "heartbeat" and message.nonce == nonce)
 
 
+async def closing(connection: ClientConnection) -> tuple[int, str]:
+    """The code and reason with which the edge closes a connection, whatever it says before."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            await connection.recv()
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
 class RunningEdge:
-    def __init__(self, server: uvicorn.Server, port: int) -> None:
+    def __init__(self, server: EdgeServer, port: int) -> None:
         self.server = server
         self.port = port
         self.http = f"http://127.0.0.1:{port}"

@@ -14,25 +14,17 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from common.actions import Actions
 from common.bus import Bus
 from services.edge.drain import drain
 from services.embedded import EmbeddedServer
 from services.processes import end, spawn
-from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
+from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import ID_A, container
 from tests.support import eventually
-
-
-async def closing(connection: ClientConnection) -> tuple[int, str]:
-    with pytest.raises(ConnectionClosed) as closed:
-        while True:
-            await connection.recv()
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 async def test_clients_are_told_to_move_in_batches_and_when_to_come_back(valkey: EmbeddedServer) -> None:

@@ -19,7 +19,7 @@ from services.edge.app import Edge
 from services.edge.connection import Connection
 from services.edge.session import Session
 from services.embedded import EmbeddedServer
-from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
+from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import container
 from tests.support import eventually
 
@@ -50,14 +50,6 @@ def stop_reading(connection: ClientConnection) -> None:
 
 def percent_is(percent: float) -> Any:
     return lambda message: message.type == "metrics" and message.data.cpu.percent == percent
-
-
-async def closing(connection: ClientConnection) -> tuple[int, str]:
-    with pytest.raises(ConnectionClosed) as closed:
-        while True:
-            await connection.recv()
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 async def fill(edge: RunningEdge, host: FakeHost, reader: Socket) -> None:

@@ -17,7 +17,7 @@ from common.tokens import make_token
 from services.edge.app import Edge, create_app
 from services.edge.gate import SOCKET_PATH
 from services.embedded import EmbeddedServer
-from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
+from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import ID_A, container
 from tests.support import eventually
 
@@ -77,10 +77,8 @@ async def host(bus: Bus) -> AsyncIterator[FakeHost]:
 
 async def closing_code(edge: RunningEdge, **options: Any) -> int:
     async with connect(edge.ws, **options) as connection:
-        with pytest.raises(ConnectionClosed) as closed:
-            await connection.recv()
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code
+        code, _ = await closing(connection)
+    return code
 
 
 def routes_of_the_edge() -> set[str]:

@@ -367,9 +367,10 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         assert_cannot_listen(taken.getsockname()[1], "2")
 
 
-def assert_cannot_listen(port: int, workers: str) -> None:
+def refused(*arguments: str) -> str:
+    """The one line with which an edge ends for wrong use."""
     answer = subprocess.run(
-        [sys.executable, "-m", "services.cli", "edge", "--port", str(port), "--workers", workers],
+        [sys.executable, "-m", "services.cli", "edge", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -378,6 +379,11 @@ def assert_cannot_listen(port: int, workers: str) -> None:
     )
     assert answer.returncode == 2, answer.stderr
     [line] = answer.stderr.splitlines()
+    return line
+
+
+def assert_cannot_listen(port: int, workers: str) -> None:
+    line = refused("--port", str(port), "--workers", workers)
     assert line.startswith("fleetcast: --port / FLEETCAST_PORT")
     assert f"cannot listen on 127.0.0.1 port {port} (Address already in use)" in line
 
@@ -433,17 +439,7 @@ def stripped(settings: EdgeSettings) -> dict[str, Any]:
     ],
 )
 def test_what_is_wrong_is_said_once_for_all_workers(arguments: tuple[str, ...], said: str) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "services.cli", "edge", "--port", "0", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(),
-        check=False,
-    )
-    assert answer.returncode == 2, answer.stderr
-    [line] = answer.stderr.splitlines()
-    assert said in line
+    assert said in refused("--port", "0", *arguments)
 
 
 def test_several_workers_are_refused_where_the_kernel_does_not_spread_clients(monkeypatch: pytest.MonkeyPatch) -> None:
