@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from services.edge.frames import Encoding, Frame
 
 if TYPE_CHECKING:
-    from services.edge.hub import Audience, Position
+    from services.edge.audience import Audience, Position
 
 MAX_ORDERED = 256
 

@@ -15,8 +15,8 @@ from common.errors import ProtocolError
 from common.protocol import parse_channel
 from common.tokens import Identity
 from services.edge.access import authorise
+from services.edge.audience import Subscription
 from services.edge.drain import RESTARTING, retry_after_ms
-from services.edge.hub import Subscription
 from services.edge.member import Member
 
 if TYPE_CHECKING:

@@ -7,42 +7,19 @@ anything now is passed over, stays where it is, and gets the newest of all that 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from common.envelope import Version
 from common.keys import STATE_KINDS, StateKind
-from common.protocol import HostsMessage, HostStatus, Topic
+from common.protocol import HostsMessage, HostStatus
 from common.tokens import sees
+from services.edge.audience import HEARTBEAT, HOSTS, Audience, Backlog, Key, Position, Selectors, Subscription
 from services.edge.client import Client
 from services.edge.frames import Encoding, Frame
 from services.edge.journal import Entry, Journal
 
-Subscription = tuple[Topic, str | None]
-"""A topic, and the host or None for every host."""
-
-Key = tuple[Topic | Literal["heartbeat"], str | None]
-"""What a message is the newest of."""
-
-HEARTBEAT: Key = ("heartbeat", None)
-HOSTS: Key = ("hosts", None)
-
 CLIENTS_A_SLICE = 64
 MAX_WRITE_BYTES = 256 * 1024
-
-
-class Backlog(NamedTuple):
-    """Where a client stands that has just subscribed: it lacks what changed after `upto`, and whatever `had`, its
-    audience before, did not get; of that it has been given what changed up to `cursor`."""
-
-    had: "Audience"
-    upto: int
-    cursor: int
-
-
-Position = int | Backlog
-"""What a client has been given: whatever changed up to this number, or part of a backlog."""
-
-Selectors = tuple[str, ...] | None
 
 
 class _Joined(NamedTuple):
@@ -53,36 +30,6 @@ class _Joined(NamedTuple):
     after: Position
     """Where a client stands that got it."""
     is_all: bool
-
-
-class Audience:
-    """Clients that get the same bytes."""
-
-    def __init__(self, subscriptions: frozenset[Subscription], selectors: Selectors, encoding: Encoding) -> None:
-        self.subscriptions = subscriptions
-        self.selectors = selectors
-        self.encoding = encoding
-        self.clients: set[Client] = set()
-        self._wants: dict[Key, bool] = {}
-
-    def wants(self, key: Key) -> bool:
-        wanted = self._wants.get(key)
-        if wanted is None:
-            wanted = self._wants[key] = self._judge(*key)
-        return wanted
-
-    def _judge(self, topic: Topic | Literal["heartbeat"], host: str | None) -> bool:
-        if topic == "heartbeat":
-            return True
-        everything = (topic, None) in self.subscriptions
-        if host is None:
-            return everything
-        if topic == "hosts":  # who gets the whole roster needs no single host beside it
-            return not everything and ("hosts", host) in self.subscriptions
-        return (everything and sees(self.selectors, host)) or (topic, host) in self.subscriptions
-
-    def forget(self, key: Key) -> None:
-        self._wants.pop(key, None)
 
 
 class Hub:
@@ -333,7 +280,7 @@ class Hub:
         size = 0
         reached = position.cursor if isinstance(position, Backlog) else position
         for entry in self._journal.since(reached):
-            if _is_owed(audience, position, entry):
+            if audience.is_owed(position, entry):
                 data = self._frame(audience, entry).encoded(audience.encoding)
                 if parts and size + len(data) > self._max_write_bytes:
                     after = position._replace(cursor=reached) if isinstance(position, Backlog) else reached
@@ -365,12 +312,6 @@ _NOWHERE = Audience(frozenset(), None, "text")
 
 _ROSTER = Frame(b"")
 """Stands in the journal for what `_frame` makes of the roster."""
-
-
-def _is_owed(audience: Audience, position: Position, entry: Entry[Key]) -> bool:
-    if not audience.wants(entry.key):
-        return False
-    return not isinstance(position, Backlog) or entry.number > position.upto or not position.had.wants(entry.key)
 
 
 def _without_times(hosts: Iterable[HostStatus]) -> list[tuple[object, ...]]:

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from common.envelope import Version
 from common.keys import STATE_KINDS, StateKind
 from common.protocol import HostsMessage, HostStatus, Link, Links
+from services.edge.audience import Subscription
 from services.edge.client import MAX_ORDERED, Client
 from services.edge.frames import Encoding, Frame
-from services.edge.hub import CLIENTS_A_SLICE, Hub, Subscription
+from services.edge.hub import CLIENTS_A_SLICE, Hub
 
 
 class Viewer:
