@@ -29,6 +29,23 @@ DELIVERY = (
 )
 
 
+async def _delivered(
+    bench: Bench,
+    system: System,
+    fleet: Fleet,
+    timetable: Timetable,
+    clients: int,
+    channels: tuple[str, ...],
+    *,
+    deflate: bool = False,
+) -> Figures:
+    """One run of a system with so many clients on these channels."""
+    async with bench.staged(system) as stage:
+        await stage.open(clients, probes=PROBES, channels=channels, deflate=deflate)
+        await stage.prime(fleet, timetable)
+        return await stage.play(fleet, timetable, bench.seconds, clients)
+
+
 class Feed(Workload):
     name = "feed"
     title = "one feed: 1,000 clients x 20 messages/s x 500 B"
@@ -42,10 +59,7 @@ class Feed(Workload):
         fleet = Fleet(1, BODY_BYTES)
         timetable = Timetable.evenly(1 / 20, fleet.every_metrics())
         clients = bench.clients(1_000)
-        async with bench.staged(system) as stage:
-            await stage.open(clients, probes=PROBES, channels=tuple(fleet.hosts))
-            await stage.prime(fleet, timetable)
-            return await stage.play(fleet, timetable, bench.seconds, clients)
+        return await _delivered(bench, system, fleet, timetable, clients, tuple(fleet.hosts))
 
     def targets(self, results: Results) -> list[Target]:
         mine = results.median("fleetcast", "us_per_delivery")
@@ -76,10 +90,7 @@ class FleetFeed(Workload):
         fleet = Fleet(100, BODY_BYTES)
         timetable = Timetable.evenly(1.0, fleet.every_metrics())
         clients = bench.clients(500)
-        async with bench.staged(system) as stage:
-            await stage.open(clients, probes=PROBES, channels=(ALL,))
-            await stage.prime(fleet, timetable)
-            return await stage.play(fleet, timetable, bench.seconds, clients)
+        return await _delivered(bench, system, fleet, timetable, clients, (ALL,))
 
     def targets(self, results: Results) -> list[Target]:
         figure = "us_per_delivery"
@@ -107,10 +118,7 @@ class Quiet(Workload):
     async def run(self, row: str, system: System, bench: Bench) -> Figures:
         fleet = Fleet(1, BODY_BYTES)
         timetable = Timetable.evenly(1 / 10, fleet.every_metrics())
-        async with bench.staged(system) as stage:
-            await stage.open(10, probes=10, channels=tuple(fleet.hosts))
-            await stage.prime(fleet, timetable)
-            return await stage.play(fleet, timetable, bench.seconds, 10)
+        return await _delivered(bench, system, fleet, timetable, 10, tuple(fleet.hosts))
 
     def targets(self, results: Results) -> list[Target]:
         mine, other = results.median("fleetcast", "p50_ms"), results.median("fastapi", "p50_ms")
@@ -199,11 +207,8 @@ class Wire(Workload):
         fleet = BelievableFleet(20, 50)
         timetable = Timetable(2.0, list(_moments(fleet)))
         clients = bench.clients(500)
-        async with bench.staged(system) as stage:
-            await stage.open(clients, probes=PROBES, channels=(ALL,), deflate=row != "plain")
-            await stage.prime(fleet, timetable)
-            figures = await stage.play(fleet, timetable, bench.seconds, clients)
-            return {**figures, "bytes_per_delivery": figures["wire_mb"] * 1e6 / max(1, figures["deliveries"])}
+        figures = await _delivered(bench, system, fleet, timetable, clients, (ALL,), deflate=row != "plain")
+        return {**figures, "bytes_per_delivery": figures["wire_mb"] * 1e6 / max(1, figures["deliveries"])}
 
     def targets(self, results: Results) -> list[Target]:
         fewer = results.ratio("bytes_per_delivery", "plain", "deflate offered")
