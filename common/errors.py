@@ -3,6 +3,7 @@
 FleetcastError
 ├── SettingsError        a wrong setting: ends the start with exit code 2
 ├── ProtocolError        a client's message that cannot be served: answered with an `error` message
+├── SignatureError       an action that no known key has signed: refused
 ├── MalformedError       something read from Redis is not what this version writes: counted and skipped
 ├── BusError             Redis did not do what was asked
 │   ├── BusUnavailableError  it cannot be reached: waited for with backoff
@@ -24,6 +25,7 @@ ErrorCode = Literal[
     "unknown-host",
     "unknown-container",
     "ambiguous-container",
+    "unknown-action",
     "forbidden",
     "unauthenticated",
     "rate-limited",
@@ -54,6 +56,7 @@ class ProtocolError(FleetcastError):
     code: ErrorCode
     message: str
     request_id: str | None = None
+    target: int | None = None
 
     def __str__(self) -> str:
         return self.message
@@ -68,6 +71,16 @@ class MalformedError(FleetcastError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.problem}"
+
+
+@dataclass
+class SignatureError(FleetcastError):
+    """An action's signature that does not hold; nothing that it says is to be believed."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 @dataclass

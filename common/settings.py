@@ -76,6 +76,22 @@ def _host_root(root: Path) -> Path:
     return Path(os.path.realpath(root))
 
 
+def _verbs(verbs: str) -> str:
+    chosen = [verb.strip() for verb in verbs.split(",") if verb.strip()]
+    if wrong := [verb for verb in chosen if verb not in VERBS]:
+        raise ValueError(f"{wrong[0]!r:.40} is none of {', '.join(VERBS)}")
+    return ",".join(chosen)
+
+
+def _selectors(selectors: str) -> str:
+    for selector in filter(None, (part.strip() for part in selectors.split(","))):
+        if not re.fullmatch(r"[^=\s]+(=.*)?", selector):
+            raise ValueError(
+                f"{selector!r:.80} is no label selector: write LABEL or LABEL=VALUE, * fits anything"
+            )
+    return selectors
+
+
 def _log_level(level: str) -> str:
     if level.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError("must be debug, info, warning or error")
@@ -102,6 +118,9 @@ def default_docker_host() -> str:
 def default_state_dir() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "fleetcast"
 
+
+VERBS = ("start", "stop", "restart", "kill", "pause", "unpause", "remove")
+"""What can be done to a container. (The models are not imported here: they take a while to build.)"""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Interval = Annotated[float, Field(ge=0.05, le=3600)]
@@ -148,12 +167,12 @@ class Settings(BaseModel):
             raise SettingsError(name, f"{said}{shown}") from None
 
 
-_SECRET = frozenset({"redis_url", "jwt_secret", "token"})
+_SECRET = frozenset({"redis_url", "jwt_secret", "token", "action_signing_key"})
 """Fields that may carry a secret: their value is never shown."""
 
-VARIABLE_ONLY = frozenset({"jwt_secret", "token", "worker_number"})
-"""Fields without an option: secrets, for everybody on the machine can read a command line, and what only Fleetcast
-itself sets."""
+VARIABLE_ONLY = frozenset({"jwt_secret", "token", "action_signing_key", "action_verify_key", "worker_number"})
+"""Fields without an option: secrets and keys, for everybody on the machine can read a command line, and what only
+Fleetcast itself sets."""
 
 
 class BusSettings(Settings):
@@ -180,6 +199,25 @@ class WorkerSettings(BusSettings):
     """Serve Prometheus metrics of this process on this port of loopback; 0 for none."""
 
 
+class ProtectionSettings(BusSettings):
+    """Which containers are let alone. The containers collector, which tells everyone, and the executor, which refuses,
+    take the same."""
+
+    allow_labels: Annotated[str, AfterValidator(_selectors)] = ""
+    """Act only on containers that have one of these labels: LABEL or LABEL=VALUE, where * fits anything, with commas
+    between. Empty: on every one that is not forbidden."""
+    forbid_labels: Annotated[str, AfterValidator(_selectors)] = ""
+    """Never act on containers that have one of these labels, written as above. Fleetcast's own containers, its Redis
+    and what carries fleetcast.protect=true are let alone anyway."""
+
+
+class AuditSettings(BusSettings):
+    """What whoever settles actions takes."""
+
+    audit_max: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    """Entries kept of each host's audit; the oldest go first."""
+
+
 class MetricsCollectorSettings(WorkerSettings):
     """`fleetcast collector metrics`."""
 
@@ -191,7 +229,7 @@ class MetricsCollectorSettings(WorkerSettings):
     """The host's root file system. In a container: where it is bound to, such as /host/root."""
 
 
-class ContainersCollectorSettings(WorkerSettings):
+class ContainersCollectorSettings(WorkerSettings, ProtectionSettings):
     """`fleetcast collector containers`."""
 
     docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
@@ -202,13 +240,21 @@ class ContainersCollectorSettings(WorkerSettings):
     """More labels to publish than compose's, OCI's and Fleetcast's: names or prefixes ending in *, comma between."""
 
 
-class ExecutorSettings(WorkerSettings):
+class ExecutorSettings(WorkerSettings, ProtectionSettings, AuditSettings):
     """`fleetcast executor`."""
 
     docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
     """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
     parallel: Annotated[int, Field(ge=1, le=64)] = 8
     """Containers acted on at the same time."""
+    allow_actions: Annotated[str, AfterValidator(_verbs)] = "start,stop,restart"
+    """What may be done on this host, with commas between: start, stop, restart, kill, pause, unpause, remove."""
+    action_verify_key: str | None = None
+    """The public key of the edges' signatures, or several: PEM, or the one line that `fleetcast keys` prints."""
+    action_verify_key_file: Path | None = None
+    """A file with the public key, or several, of the edges' signatures; `fleetcast keys` makes one."""
+    insecure_unsigned: bool = False
+    """Do actions that nobody has signed: whoever can write to Redis is root here then."""
 
 
 class SecretSettings(Settings):
@@ -220,7 +266,7 @@ class SecretSettings(Settings):
     """A file that holds the secret of sign-in tokens; `fleetcast secret FILE` makes one."""
 
 
-class EdgeSettings(BusSettings, SecretSettings):
+class EdgeSettings(SecretSettings, AuditSettings):
     """`fleetcast edge`."""
 
     bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
@@ -233,6 +279,11 @@ class EdgeSettings(BusSettings, SecretSettings):
     """Processes that share the port and the work, for a host with several cores; more than 1 on Linux only."""
     worker_number: Annotated[int | None, Field(ge=1, le=64)] = None
     """Which of several workers this process is. Set by the process that starts them, for nobody else."""
+    action_signing_key: str | None = None
+    """The private key that this edge signs actions with: PEM, or its one line without the frame."""
+    action_signing_key_file: Path | None = None
+    """A file with the private key that this edge signs actions with; `fleetcast keys` makes one, and executors get its
+    public part."""
     allowed_origins: str = ""
     """Origins of other pages that may connect, with commas between: https://ops.example.com. Its own is always
     allowed."""
@@ -259,6 +310,8 @@ class EdgeSettings(BusSettings, SecretSettings):
     max_messages_per_sec: Annotated[float, Field(ge=1)] = 20
     """Messages of one client, ten seconds' worth at once; more are refused as rate-limited, and who keeps at it is
     closed with 1008."""
+    max_actions_per_sec: Annotated[float, Field(ge=0.1)] = 20
+    """Actions of one client, ten seconds' worth at once, each target counted; more are refused as rate-limited."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     """A longer message of a client closes its connection with 1009."""
     max_pending_bytes: Annotated[int, Field(ge=4096)] = 1_048_576

@@ -125,7 +125,13 @@ class EmbeddedServer:
         log_start = self._log.stat().st_size if self._log.exists() else 0
         try:
             with self._log.open("ab") as log:
-                process = await spawn([str(self._binary), str(self._config)], cwd=self._data, stdout=log, stderr=STDOUT)
+                process = await spawn(
+                    [str(self._binary), str(self._config)],
+                    env={name: value for name, value in os.environ.items() if not name.startswith("FLEETCAST_")},
+                    cwd=self._data,
+                    stdout=log,
+                    stderr=STDOUT,
+                )
         except OSError as error:
             raise BusUnavailableError(self.url, f"{self._binary} does not run: {error.strerror}") from error
         self._process = process

@@ -4,6 +4,9 @@ It owns its processes: each one that ends is started again with backoff, and non
 SIGHUP the parts have 3.5 s to end, then they are killed, then the embedded server ends; a second signal kills all at
 once. SIGKILL of `up` itself ends its processes on Linux; `services.processes` says what is left elsewhere.
 
+Its edges sign actions and its executor verifies them with a pair of keys in the state directory, unless the user's
+environment brings others.
+
 The exit code: 0 after a signal, 1 where `up` runs already, a port is taken, the server does not start, or a second
 signal forced the end, 2 where a setting is wrong (its own or one of a part).
 """
@@ -27,6 +30,7 @@ from typing import Any
 from common.backoff import Backoff
 from common.errors import BusError, SettingsError
 from common.settings import UpSettings
+from common.signing import make_pair
 from services.embedded import EmbeddedServer, up_setting
 from services.output import Output, forward
 from services.processes import describe_exit, end, kill, spawn
@@ -68,8 +72,28 @@ Parts = Callable[[UpSettings, str], Sequence[Part]]
 """The parts for these settings and this Redis URL."""
 
 
-def fleetcast_parts(settings: UpSettings, redis_url: str) -> Sequence[Part]:
-    """One of each worker of a host, and the edges on consecutive ports of loopback."""
+_SIGNING = ("FLEETCAST_ACTION_SIGNING_KEY", "FLEETCAST_ACTION_SIGNING_KEY_FILE")
+_FOR_EDGES = (*_SIGNING, "FLEETCAST_JWT_SECRET", "FLEETCAST_JWT_SECRET_FILE")
+"""Secrets that no other part gets, whatever the user's environment has."""
+_KEYS = (
+    *_SIGNING,
+    "FLEETCAST_ACTION_VERIFY_KEY",
+    "FLEETCAST_ACTION_VERIFY_KEY_FILE",
+    "FLEETCAST_INSECURE_UNSIGNED",
+)
+"""Where the user's environment has one of these, it says how actions are signed, and `up` adds no keys of its own."""
+
+
+def own_keys(settings: UpSettings, environ: Mapping[str, str] = os.environ) -> tuple[Path, Path] | None:
+    """The files of `up`'s own keys, the signing key's and the verify key's; None where the user brings keys."""
+    if any(environ.get(name) for name in _KEYS):
+        return None
+    state_dir = settings.state_dir.absolute()
+    return state_dir / "action-signing-key.pem", state_dir / "action-verify-key.pem"
+
+
+def fleetcast_parts(settings: UpSettings, redis_url: str, environ: Mapping[str, str] = os.environ) -> Sequence[Part]:
+    """One of each worker of a host, and the edges on consecutive ports of loopback. Only edges get a signing key."""
     # -P: a directory named `services` where the user happens to be is not ours.
     command = (sys.executable, "-P", "-m", "services.cli")
     common = {
@@ -82,10 +106,14 @@ def fleetcast_parts(settings: UpSettings, redis_url: str) -> Sequence[Part]:
     }
     if settings.host_id is not None:
         common["FLEETCAST_HOST_ID"] = settings.host_id
+    worker = {**common, **dict.fromkeys(_FOR_EDGES, "")}
+    keys = own_keys(settings, environ)
+    signs = {} if keys is None else {"FLEETCAST_ACTION_SIGNING_KEY_FILE": str(keys[0])}
+    verifies = {} if keys is None else {"FLEETCAST_ACTION_VERIFY_KEY_FILE": str(keys[1])}
     workers = [
-        Part("metrics", (*command, "collector", "metrics"), common),
-        Part("containers", (*command, "collector", "containers"), common),
-        Part("executor", (*command, "executor"), common),
+        Part("metrics", (*command, "collector", "metrics"), worker),
+        Part("containers", (*command, "collector", "containers"), worker),
+        Part("executor", (*command, "executor"), {**worker, **verifies}),
     ]
     edges = [
         Part(
@@ -93,6 +121,7 @@ def fleetcast_parts(settings: UpSettings, redis_url: str) -> Sequence[Part]:
             (*command, "edge"),
             {
                 **common,
+                **signs,
                 "FLEETCAST_BIND": "127.0.0.1",
                 "FLEETCAST_PORT": str(port),
                 "FLEETCAST_EDGE_ID": f"edge-{number}",
@@ -121,6 +150,8 @@ async def run_up(settings: UpSettings, parts: Parts = fleetcast_parts, limits: L
                         "choose another with --port or FLEETCAST_PORT (each further edge takes the next one)"
                     )
                     return 1
+                if (keys := own_keys(settings)) is not None:
+                    make_pair(*keys)
                 return await _Up(settings, parts, limits or Limits(), output).run()
         except SettingsError as error:
             output.complain(f"fleetcast: {error}")

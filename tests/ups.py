@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from common.settings import VERBS
 from tests.edges import Socket, connect
 from tests.support import eventually
 
@@ -84,7 +85,7 @@ async def running_up(
             *("--port", str(port), "--edges", str(edges), "--host-id", "here"),
             stdout=out,
             stderr=out,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "FLEETCAST_ALLOW_ACTIONS": ",".join(VERBS), **(environment or {})},
         )
     up = RunningUp(process, port, edges, log)
     try:

@@ -15,9 +15,10 @@ import psutil
 import pytest
 import redis
 
-from common.settings import UpSettings
+from common.settings import EdgeSettings, ExecutorSettings, UpSettings
+from common.signing import make_pair, read_signer, read_verifier
 from services.embedded import EmbeddedServer
-from services.local import edge_ports, fleetcast_parts, taken_port
+from services.local import edge_ports, fleetcast_parts, own_keys, taken_port
 from tests.support import eventually_sync
 
 DRIVER = Path(__file__).with_name("up_driver.py")
@@ -26,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 IDLE = "import signal; signal.pause()"
 STUBBORN = "import signal; signal.signal(15, lambda *_: print('not yet', flush=True))\nwhile True: signal.pause()"
 CHATTY = "while True: print('x' * 1000)"
+KEYS = "FLEETCAST_ACTION_", "FLEETCAST_INSECURE"
+TELLS_KEYS = (
+    f"import os; print({{name: of for name, of in sorted(os.environ.items()) if name.startswith({KEYS})}})\n" + IDLE
+)
 
 
 class Up:
@@ -44,7 +49,7 @@ class Up:
                 [sys.executable, str(DRIVER), arguments],
                 stdout=out if stdout is None else stdout,
                 stderr=err,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **wanted.get("environment", {})},
             )
         self.seen: dict[int, psutil.Process] = {}
 
@@ -169,6 +174,49 @@ def test_a_password_in_the_redis_url_is_not_on_any_command_line() -> None:
         assert "geheim" not in " ".join(part.argv)
 
 
+def key_variables(settings: UpSettings, environ: dict[str, str]) -> dict[str, dict[str, str]]:
+    """What each part finds in its environment about keys, where `up`'s own is `environ`; empty is not set."""
+    return {
+        part.name: {name: of for name, of in {**environ, **part.environment}.items() if of and name.startswith(KEYS)}
+        for part in fleetcast_parts(settings, "unix:///s", environ)
+    }
+
+
+def test_edges_sign_with_the_key_that_the_executor_verifies_and_nobody_else_has_one(tmp_path: Path) -> None:
+    up = settings(state_dir=tmp_path, edges=2)
+    keys = own_keys(up, {})
+    assert keys is not None
+    make_pair(*keys)
+    found = key_variables(up, {})
+    assert found["metrics"] == found["containers"] == {}
+    signer = read_signer(EdgeSettings.load({}, found["edge-1"]))
+    verifier = read_verifier(ExecutorSettings.load({}, found["executor"]))
+    assert signer is not None
+    assert verifier is not None
+    assert verifier.verify(signer.sign(b"{}")) == b"{}"
+    assert found["edge-2"] == found["edge-1"] == {"FLEETCAST_ACTION_SIGNING_KEY_FILE": str(keys[0])}
+    assert found["executor"] == {"FLEETCAST_ACTION_VERIFY_KEY_FILE": str(keys[1])}
+
+
+@pytest.mark.parametrize("name", ["FLEETCAST_ACTION_SIGNING_KEY", "FLEETCAST_ACTION_SIGNING_KEY_FILE"])
+def test_the_users_signing_key_is_for_edges_alone(name: str) -> None:
+    public = {"FLEETCAST_ACTION_VERIFY_KEY": "public"}
+    found = key_variables(settings(), {name: "private", **public})
+    assert found["edge-1"] == {name: "private", **public}
+    assert found["metrics"] == found["containers"] == found["executor"] == public
+
+
+@pytest.mark.parametrize("name", ["ACTION_VERIFY_KEY", "ACTION_VERIFY_KEY_FILE", "INSECURE_UNSIGNED"])
+def test_what_the_user_says_of_signatures_is_handed_through(name: str) -> None:
+    environ = {f"FLEETCAST_{name}": "given"}
+    assert own_keys(settings(), environ) is None
+    assert all(found == environ for found in key_variables(settings(), environ).values())
+
+
+def test_an_empty_variable_brings_no_keys() -> None:
+    assert own_keys(settings(), {"FLEETCAST_ACTION_SIGNING_KEY": ""}) is not None
+
+
 def test_a_port_that_somebody_listens_on_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -253,6 +301,34 @@ def test_with_a_redis_of_the_users_no_server_is_started(start: Any, tmp_path: Pa
     up = start(settings={"redis_url": "redis://127.0.0.1:1"}).wait_until_up("idle", "edge-1")
     assert "valkey" not in up.children()
     assert not (up.state_dir / "valkey").exists()
+
+
+def test_it_makes_its_keys_once_and_hands_each_part_its_own(start: Any, tmp_path: Path) -> None:
+    wanted = {"parts": {"executor": TELLS_KEYS, "metrics": TELLS_KEYS, "edge": None}}
+    first = start(**wanted).wait_until_up("executor", "metrics")
+    signing, verify = first.state_dir / "action-signing-key.pem", first.state_dir / "action-verify-key.pem"
+    nothing = {"FLEETCAST_ACTION_SIGNING_KEY": "", "FLEETCAST_ACTION_SIGNING_KEY_FILE": ""}
+    executor = {**nothing, "FLEETCAST_ACTION_VERIFY_KEY_FILE": str(verify)}
+    eventually_sync(lambda: f"metrics | {nothing}\n" in first.said())
+    eventually_sync(lambda: f"executor | {executor}\n" in first.said())
+    made = signing.read_bytes(), verify.read_bytes()
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    start(**wanted).wait_until_up("executor")
+    assert (signing.read_bytes(), verify.read_bytes()) == made
+
+
+def test_it_makes_no_keys_where_the_user_brings_some(start: Any) -> None:
+    up = start(
+        environment={"FLEETCAST_ACTION_SIGNING_KEY": "private", "FLEETCAST_ACTION_VERIFY_KEY": "public"},
+        parts={"executor": TELLS_KEYS, "edge": TELLS_KEYS},
+    )
+    eventually_sync(lambda: "'FLEETCAST_ACTION_SIGNING_KEY': 'private'" in up.said(), what="the edge's line")
+    eventually_sync(lambda: "executor | {" in up.said())
+    [executor] = [line for line in up.said().splitlines() if line.startswith("executor | ")]
+    assert "private" not in executor
+    assert "'FLEETCAST_ACTION_VERIFY_KEY': 'public'" in executor
+    assert list(up.state_dir.glob("*.pem")) == []
 
 
 # How it ends
@@ -382,6 +458,16 @@ def test_a_state_directory_that_cannot_be_used_is_one_line(start: Any, tmp_path:
     up = start(settings={"state_dir": str(tmp_path / "file" / "state")})
     assert up.wait() == 2
     assert up.complained().startswith("fleetcast: --state-dir / FLEETCAST_STATE_DIR: cannot use ")
+    assert up.complained().count("\n") == 1
+
+
+def test_keys_that_do_not_belong_together_are_one_line(start: Any, tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    make_pair(state_dir / "action-signing-key.pem", state_dir / "action-verify-key.pem")
+    (state_dir / "action-signing-key.pem").unlink()
+    up = start()
+    assert up.wait() == 2
+    assert up.complained().startswith(f"fleetcast: {state_dir}/action-verify-key.pem: is there without its private key")
     assert up.complained().count("\n") == 1
 
 
