@@ -18,8 +18,10 @@ from common.errors import DockerApiError, DockerUnreachableError
 from common.keys import Keys
 from common.models import Container
 from common.outage import Outage
+from common.protection import Protection
 from common.protocol import ContainersMessage
 from common.settings import ContainersCollectorSettings
+from common.whereabouts import Guard
 from common.worker import OVERDUE_S, HostWorker, StatePublisher, Tenure
 from services.collector.inventory import Inspection, Inventory
 from services.collector.snapshot import LabelFilter
@@ -55,11 +57,15 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
         overdue_s=max(OVERDUE_S, 3 * settings.interval),
         run_dir=settings.run_dir,
     )
-    label_filter = LabelFilter.parse(settings.labels)
+    job = partial(
+        collect_containers,
+        docker=docker,
+        guard=Guard(settings),
+        label_filter=LabelFilter.parse(settings.labels),
+        interval_s=settings.interval,
+    )
     try:
-        await worker.run(
-            partial(collect_containers, docker=docker, label_filter=label_filter, interval_s=settings.interval)
-        )
+        await worker.run(job)
     finally:
         await bus.close()
         await docker.close()
@@ -68,6 +74,7 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
 async def collect_containers(
     tenure: Tenure,
     docker: Docker,
+    guard: Guard,
     label_filter: LabelFilter,
     interval_s: float,
     republish_s: float = REPUBLISH_S,
@@ -82,9 +89,10 @@ async def collect_containers(
     while True:
         if now_s() - listed_at_s > _MISSED_S:
             inventory.doubt()
+        protection = await guard.protection()
         sampled_at = tenure.bus.clock.now_ms()
         try:
-            containers = await _look(docker, inventory)
+            containers = await _look(docker, inventory, protection)
         except (DockerUnreachableError, DockerApiError) as error:
             if isinstance(error, DockerApiError):
                 refusal.note(error.message)
@@ -131,10 +139,10 @@ def _encode(host: str, sampled_at: int, containers: tuple[Container, ...], versi
     return message.model_dump_json().encode()
 
 
-async def _look(docker: Docker, inventory: Inventory) -> tuple[Container, ...]:
+async def _look(docker: Docker, inventory: Inventory, protection: Protection) -> tuple[Container, ...]:
     """Raises DockerUnreachableError, and DockerApiError where Docker refuses the list."""
     entries = inventory.read(await docker.list_containers())
-    return inventory.snapshot(entries, await _inspect(docker, inventory.to_inspect(entries)))
+    return inventory.snapshot(entries, await _inspect(docker, inventory.to_inspect(entries)), protection)
 
 
 async def _inspect(docker: Docker, ids: list[str]) -> Mapping[str, Inspection]:

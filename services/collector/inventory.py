@@ -8,10 +8,11 @@ Docker's text counts the first minute in seconds, so a restart between two lists
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.errors import MalformedError
 from common.models import Container
+from common.protection import Facts, Protection, facts_of_listed
 from common.telemetry import malformed
 from services.collector.snapshot import Inspected, LabelFilter, Listed, describe, read_inspected, read_listed
 
@@ -21,6 +22,13 @@ Inspection = Mapping[str, Any] | None
 """What Docker answered; None where the container was gone by then."""
 
 _NOT_ASKED: Inspection = {}
+
+
+class Entry(NamedTuple):
+    """A container in a list."""
+
+    listed: Listed
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -50,36 +58,42 @@ class Inventory:
         """Lists have been missed, and changes with them: everything is inspected anew."""
         self._known = {id: replace(known, doubted=True) for id, known in self._known.items()}
 
-    def read(self, raw_list: Iterable[object]) -> list[Listed]:
+    def read(self, raw_list: Iterable[object]) -> list[Entry]:
         """The entries of a list that can be read."""
         raw_list = list(raw_list)
         self._said &= {_claimed_id(raw) for raw in raw_list}
         entries = []
         for raw in raw_list:
             try:
-                entries.append(read_listed(raw))
+                entries.append(Entry(read_listed(raw), facts_of_listed(raw)))
             except MalformedError as error:
                 self._skip(_claimed_id(raw), error)
         return entries
 
-    def to_inspect(self, entries: Sequence[Listed]) -> list[str]:
+    def to_inspect(self, entries: Sequence[Entry]) -> list[str]:
         """Ids of those that the last inspection says nothing of any more."""
         return [
             listed.id
-            for listed in entries
+            for listed, _ in entries
             if (known := self._known.get(listed.id)) is None or not known.holds_for(listed)
         ]
 
-    def snapshot(self, entries: Sequence[Listed], inspections: Mapping[str, Inspection]) -> tuple[Container, ...]:
+    def snapshot(
+        self, entries: Sequence[Entry], inspections: Mapping[str, Inspection], protection: Protection
+    ) -> tuple[Container, ...]:
         """The containers in order of their names.
 
         `inspections` answers `to_inspect` for the same list. Of a container that is missing there (Docker did not
         answer in time), the last inspection holds a while longer; where there is none it is left out.
         """
-        present = [listed for listed in entries if inspections.get(listed.id, _NOT_ASKED) is not None]
-        known = {listed.id: self._learn(listed, inspections) for listed in present}
+        present = [entry for entry in entries if inspections.get(entry.listed.id, _NOT_ASKED) is not None]
+        known = {listed.id: self._learn(listed, inspections) for listed, _ in present}
         self._known = {id: now_known for id, now_known in known.items() if now_known is not None}
-        containers = [self._describe(listed) for listed in present if listed.id in self._known]
+        containers = [
+            self._describe(listed, protected=protection.reason(facts) is not None)
+            for listed, facts in present
+            if listed.id in self._known
+        ]
         return tuple(sorted(filter(None, containers), key=lambda container: (container.name, container.id)))
 
     def _learn(self, listed: Listed, inspections: Mapping[str, Inspection]) -> _Known | None:
@@ -95,9 +109,9 @@ class Inventory:
             self._skip(listed.id, error)
             return None
 
-    def _describe(self, listed: Listed) -> Container | None:
+    def _describe(self, listed: Listed, *, protected: bool) -> Container | None:
         try:
-            return describe(listed, self._known[listed.id].inspected, self._label_filter)
+            return describe(listed, self._known[listed.id].inspected, self._label_filter, protected=protected)
         except MalformedError as error:
             self._skip(listed.id, error)
             return None

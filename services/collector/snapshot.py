@@ -18,7 +18,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common.docker import parse_time
 from common.errors import MalformedError
 from common.models import Container, ContainerState, Health, Port
-from common.protection import is_protected
 
 MAX_LABEL_CHARS = 4096
 """A longer value is cut and ends in `…`: whoever writes an image's labels must not decide how large a message is."""
@@ -135,7 +134,7 @@ class LabelFilter:
         return {_shortened(name): _shortened(labels[name]) for name in allowed[:MAX_LABELS]}
 
 
-def describe(listed: Listed, inspected: Inspected, label_filter: LabelFilter) -> Container:
+def describe(listed: Listed, inspected: Inspected, label_filter: LabelFilter, *, protected: bool) -> Container:
     """The container as clients see it. Raises MalformedError where Docker says of it what cannot be."""
     state = _state(listed.state)
     ran = inspected.state
@@ -159,7 +158,7 @@ def describe(listed: Listed, inspected: Inspected, label_filter: LabelFilter) ->
             project=_optional(labels.get(_PROJECT_LABEL)),
             service=_optional(labels.get(_SERVICE_LABEL)),
             labels=label_filter.publishable(labels),
-            protected=is_protected(labels),
+            protected=protected,
         )
     except ValidationError as invalid:
         raise _unreadable(invalid) from None

@@ -1,6 +1,8 @@
 import asyncio
 import logging
+import platform
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,13 @@ import pytest
 
 from common.bus import Bus
 from common.docker import Docker
+from common.errors import BusError
+from common.keys import Keys
 from common.models import Container
+from common.protection import Endpoint, Protection
 from common.protocol import ContainersMessage
-from common.settings import ContainersCollectorSettings
+from common.settings import ContainersCollectorSettings, ProtectionSettings
+from common.whereabouts import Guard
 from common.worker import HostWorker, Tenure
 from services.collector.containers import collect_containers, run_containers_collector
 from services.collector.snapshot import LabelFilter
@@ -155,6 +161,92 @@ async def test_an_engine_that_appears_and_goes_is_found_and_missed(
     assert len(waits) == 2, "said once an episode"
 
 
+# What is let alone, on the real engine
+
+VALKEY = ("valkey-server", "--protected-mode", "no")
+
+
+@asynccontextmanager
+async def shown_by_a_collector_on(url: str) -> AsyncIterator[LastState[ContainersMessage]]:
+    """What a collector publishes by the Redis at this address, once that answers."""
+    bus = Bus(url, Keys())
+
+    async def answers() -> bool:
+        try:
+            await bus.sync_clock()
+        except BusError:
+            return False
+        return True
+
+    try:
+        await eventually(answers)
+        settings = ContainersCollectorSettings(
+            redis_url=url, host_id=HOST, docker_host=f"unix://{REAL_ENGINE}", interval=SHORT
+        )
+        async with running(run_containers_collector(settings)):
+            yield LastState(bus, "containers", ContainersMessage)
+    finally:
+        await bus.close()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("published", ["127.0.0.1::6379", "6379"])
+async def test_the_redis_that_publishes_the_port_of_the_bus_is_protected(
+    containers: Containers, published: str
+) -> None:
+    redis = await containers.run(*VALKEY, image="valkey/valkey:9", options=("-p", published))
+    beside = await containers.run(options=("-p", "127.0.0.1::80"))
+    port = (await docker("port", redis, "6379/tcp")).splitlines()[0].rpartition(":")[2]
+    async with shown_by_a_collector_on(f"redis://127.0.0.1:{port}") as last:
+        message = await eventually(last.that(lambda message: {redis, beside} <= set(names(message))))
+        assert named(message, redis).protected
+        assert not named(message, beside).protected
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere containers' addresses are another machine's")
+async def test_the_redis_that_has_the_address_of_the_bus_is_protected_and_not_who_publishes_its_port_here(
+    containers: Containers,
+) -> None:
+    beside = await containers.run(options=("-p", "80"))
+    port = (await docker("port", beside, "80/tcp")).splitlines()[0].rpartition(":")[2]
+    redis = await containers.run(*VALKEY, "--port", port, image="valkey/valkey:9")
+    [address] = (
+        await docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", redis)
+    ).split()
+    async with shown_by_a_collector_on(f"redis://{address}:{port}") as last:
+        message = await eventually(last.that(lambda message: {redis, beside} <= set(names(message))))
+        assert named(message, redis).protected
+        assert not named(message, beside).protected
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("setting", "protected"),
+    [
+        ({}, {"protect"}),
+        ({"forbid_labels": "tier=d*"}, {"protect", "db"}),
+        ({"allow_labels": "tier=web,tier=db"}, {"protect", "none"}),
+        ({"allow_labels": "tier", "forbid_labels": "tier=db"}, {"protect", "none", "db"}),
+    ],
+)
+async def test_what_the_host_forbids_or_does_not_allow_is_protected_beside_what_carries_the_label(
+    valkey: EmbeddedServer,
+    last: LastState[ContainersMessage],
+    containers: Containers,
+    setting: dict[str, str],
+    protected: set[str],
+) -> None:
+    labels = {"protect": ("fleetcast.protect=true", "tier=web"), "db": ("tier=db",), "web": ("tier=web",), "none": ()}
+    made = {
+        what: await containers.run(options=tuple(f"--label={label}" for label in carried))
+        for what, carried in labels.items()
+    }
+    async with running(run_containers_collector(engine_at(valkey, f"unix://{REAL_ENGINE}", **setting))):
+        message = await eventually(last.that(lambda message: set(made.values()) <= set(names(message))))
+        assert {what for what, name in made.items() if named(message, name).protected} == protected
+
+
 # With an engine that does what the test says
 
 
@@ -194,13 +286,44 @@ async def test_an_unchanged_snapshot_is_published_again_with_a_new_time(
     engine_client = Docker(address)
 
     async def job(tenure: Tenure) -> None:
-        await collect_containers(tenure, engine_client, LabelFilter(), 0.02, republish_s=0.2)
+        await collect_containers(
+            tenure, engine_client, Guard(ProtectionSettings()), LabelFilter(), 0.02, republish_s=0.2
+        )
 
     async with running(HostWorker(bus, HOST, "containers").run(job)):
         first = await eventually(last.that(lambda message: True))
         third = await eventually(last.that(lambda message: message.seq >= 3))
         assert third.data == first.data
         assert third.sampled_at - first.sampled_at >= 300
+    await engine_client.close()
+
+
+class MovingBus(Guard):
+    """Says at once what it says in time of a bus that moves."""
+
+    def __init__(self) -> None:
+        super().__init__(ProtectionSettings(redis_url="unix:///nowhere"))
+        self.rule = Protection()
+
+    async def protection(self) -> Protection:
+        return self.rule
+
+
+async def test_a_rule_that_has_changed_is_published_where_no_container_has(
+    bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    engine.put(ID_A, "web", NetworkSettings={"Networks": {"shop": {"IPAddress": "172.18.0.5"}}})
+    engine_client, guard = Docker(address), MovingBus()
+
+    async def job(tenure: Tenure) -> None:
+        await collect_containers(tenure, engine_client, guard, LabelFilter(), SHORT)
+
+    async with running(HostWorker(bus, HOST, "containers").run(job)):
+        await eventually(last.that(shows("web", lambda container: not container.protected)))
+        guard.rule = Protection(bus=frozenset({Endpoint("172.18.0.5", 6379, is_local=False)}))
+        message = await eventually(last.that(shows("web", lambda container: container.protected)))
+        assert message.seq == 2
+        assert engine.inspections == [ID_A]
     await engine_client.close()
 
 

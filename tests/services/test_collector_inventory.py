@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.models import Container
+from common.protection import Endpoint, Protection
 from common.telemetry import malformed
 from services.collector.inventory import Inspection, Inventory
 from services.collector.snapshot import LabelFilter
@@ -27,6 +28,7 @@ class Host:
 
     def __init__(self) -> None:
         self.inventory = Inventory(LabelFilter())
+        self.protection = Protection()
         self.inspections: dict[str, Inspection] = {}
         self.asked: list[str] = []
 
@@ -34,7 +36,7 @@ class Host:
         entries = self.inventory.read(raw_list)
         self.asked = self.inventory.to_inspect(entries)
         answers = {id: self.inspections[id] for id in self.asked if id in self.inspections}
-        return self.inventory.snapshot(entries, answers)
+        return self.inventory.snapshot(entries, answers, self.protection)
 
 
 @pytest.fixture
@@ -90,6 +92,30 @@ def test_what_the_list_says_is_published_without_an_inspection(host: Host) -> No
     [renamed] = host.round(listed(name="web-old"))
     assert host.asked == []
     assert renamed.name == "web-old"
+
+
+def test_a_container_that_the_rule_lets_alone_is_protected(host: Host) -> None:
+    host.protection = Protection(forbid="tier=db", own_id=ID_B)
+    network = {"Networks": {"shop": {"IPAddress": "172.18.0.5"}}}
+    shown = host.round(listed(Labels={"tier": "web"}, NetworkSettings=network), listed(ID_B, "fleetcast"))
+    assert {found.name: found.protected for found in shown} == {"web": False, "fleetcast": True}
+
+
+def test_a_rule_that_has_changed_shows_without_an_inspection(host: Host) -> None:
+    unchanged = listed(NetworkSettings={"Networks": {"shop": {"IPAddress": "172.18.0.5"}}})
+    [before] = host.round(unchanged)
+    host.protection = Protection(bus=frozenset({Endpoint("172.18.0.5", 6379, is_local=False)}))
+    [after] = host.round(unchanged)
+    assert host.asked == []
+    assert (before.protected, after.protected) == (False, True)
+    assert after.model_copy(update={"protected": False}) == before
+
+
+@pytest.mark.parametrize(
+    "junk", [{"NetworkSettings": "none"}, {"NetworkSettings": {"Networks": [1]}}, {"HostConfig": None}]
+)
+def test_a_network_that_cannot_be_read_hides_no_container(host: Host, junk: dict[str, Any]) -> None:
+    assert [found.protected for found in host.round(listed(**junk))] == [False]
 
 
 def test_containers_are_sorted_by_name(host: Host) -> None:
