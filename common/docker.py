@@ -37,6 +37,8 @@ DEFAULT_GRACE_S = 10
 MAX_CONNECTIONS = 80
 """Above the executor's most containers at once (64), so that a ping gets through beside them."""
 
+_GRACEFUL: frozenset[ActionVerb] = frozenset({"stop", "restart"})
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -77,6 +79,10 @@ class Docker:
         """False from a call that found no engine until one finds it."""
         return not self._outage.ongoing
 
+    def patience_ms(self, verb: ActionVerb, grace_s: int) -> int:
+        """How long the engine is given for this: after it, what it has not done it will not do."""
+        return round((self._act_margin_s + (grace_s if verb in _GRACEFUL else 0)) * 1000)
+
     async def ping(self, within_s: float = 5.0) -> None:
         """Returns if the engine answers."""
         _refuse_error(await self._send("GET", "/_ping", within_s))
@@ -107,7 +113,7 @@ class Docker:
         within_s = self._act_margin_s
         if verb == "remove":
             answer = await self._send("DELETE", path, within_s, patient=True)
-        elif verb in {"stop", "restart"}:
+        elif verb in _GRACEFUL:
             grace_s = DEFAULT_GRACE_S if grace_s is None else grace_s
             answer = await self._send("POST", f"{path}/{verb}?t={grace_s}", within_s + grace_s, patient=True)
         else:

@@ -59,6 +59,6 @@ def judge(health: Health, age_s: float) -> str | None:
         return f"{health.worker}: hangs, it last said something {age_s:.0f} s ago"
     if health.phase == "without Redis":
         return f"{health.worker}: Redis is not available"
-    if health.fault is not None:
+    if health.fault is not None and not health.fault.startswith("live "):
         return f"{health.worker}: {health.fault}"
     return None

@@ -33,9 +33,6 @@ ROSTER_TTL_MS = 7 * 24 * 3600 * 1000
 ACTIONS_STREAM_MAX = 10_000
 """A safety net: entries are deleted when they are done, and expire long before this many wait."""
 
-AUDIT_STREAM_MAX = 10_000
-"""Entries of a host's audit; the oldest go first."""
-
 
 class Keys:
     """The names under one namespace (`FLEETCAST_NAMESPACE`, default `fc`)."""
@@ -66,12 +63,12 @@ class Keys:
         """Stream with the group `executor`: actions to do; entries are deleted once done."""
         return self._of(host, "actions")
 
-    def action(self, host: str, request_id: str) -> str:
-        """Hash, ACTION_TTL_S: the outcome record of one action."""
-        return self._of(host, f"action:{request_id}")
+    def action(self, host: str, request_id: str, target: int | None = None) -> str:
+        """Hash, ACTION_TTL_S: the outcome record of one action; with `target`, of one of its message's several."""
+        return self._of(host, f"action:{request_id}" if target is None else f"target:{target}:{request_id}")
 
     def audit(self, host: str) -> str:
-        """Stream, capped at AUDIT_STREAM_MAX: who did what and what came of it."""
+        """Stream, capped by a setting: who did what and what came of it; the records as they were settled."""
         return self._of(host, "audit")
 
     def canary(self, edge: str) -> str:

@@ -5,7 +5,7 @@ since the epoch, UTC, on Redis' clock; percentages of CPU count one core as 100 
 in `percent`; `null` means unknown.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -153,6 +153,12 @@ ActionStatus = Literal["accepted", "running", "succeeded", "failed", "expired", 
 FINAL_STATUSES: frozenset[ActionStatus] = frozenset({"succeeded", "failed", "expired", "rejected", "unknown"})
 
 
+MAX_TARGETS = 100
+"""Containers that one message may name."""
+
+TargetIndex = Annotated[int, Field(ge=0, lt=MAX_TARGETS)]
+
+
 class Expectation(WireModel):
     """What the user saw; the action happens only while it is still so."""
 
@@ -162,35 +168,62 @@ class Expectation(WireModel):
     """As the snapshot had it."""
 
 
-class ActionOrder(WireModel):
-    """An accepted action, as it stands in a host's stream."""
+class Action(WireModel):
+    """What is to be done, to which container, by whose word: what an order and a record have in common."""
 
     request_id: RequestId
+    target: TargetIndex | None = None
+    """Which of its message's targets this is; none where the message named one container."""
     host: HostId
     container_id: ContainerId
+    name: str = ""
+    """The container's, when the action was submitted; empty where it was not known."""
     action: ActionVerb
     actor: str
-    edge_id: str
+    edge_id: str = ""
+    """The edge that took it."""
     deadline: Millis
     """After this it must not begin any more."""
     timeout_sec: int | None = None
     """Docker's grace before it kills, for `stop` and `restart`; null takes the container's own."""
+
+    @property
+    def key(self) -> "ActionKey":
+        return ActionKey(self.host, self.request_id, self.target)
+
+
+class ActionKey(NamedTuple):
+    """Which action: its host, its client's `requestId`, and its place among that message's targets."""
+
+    host: str
+    request_id: str
+    target: int | None = None
+
+    def __str__(self) -> str:
+        return self.request_id if self.target is None else f"{self.request_id}[{self.target}]"
+
+
+class ActionOrder(Action):
+    """An accepted action, as it stands in a host's stream."""
+
     expect: Expectation | None = None
 
 
-class ActionRecord(WireModel):
-    """Where an action stands: the truth that acks only hint at."""
+class ActionRecord(Action):
+    """Where an action stands: the truth that acks only hint at, and, once it is settled, its entry in the audit."""
 
     model_config = ConfigDict(extra="ignore")
 
-    request_id: RequestId
-    host: HostId
-    container_id: ContainerId
-    action: ActionVerb
-    actor: str
     status: ActionStatus
     at: Millis
     """When `status` was reached."""
-    deadline: Millis
+    accepted_at: Millis | None = None
+    started_at: Millis | None = None
+    """When the executor began."""
+    executor: str | None = None
+    """Which process has it, or had it: machine and instance."""
     error: str | None = None
     duration_ms: int | None = None
+    """How long Docker took."""
+    noop: bool | None = None
+    """True where it succeeded without a change: it was so already."""

@@ -1,17 +1,19 @@
 """Takes entries from a host's action stream into the executor's hands.
 
 What it promises: an entry that was delivered and not settled is taken up again after every reconnect, before anything
-newer; one that is in hand is never taken twice; one that is no action of this host is counted and discarded. The
+newer; one that is in hand is never taken twice; one that is no action of this host is counted and discarded. All are
+delivered to one consumer, and the lease says which process that is: a stand-by takes up what a dead one had. The
 consumer group is made again when it is lost (`FLUSHALL`).
 """
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from common.actions import Actions, parse_order
+from common.actions import Actions
 from common.backoff import Backoff
 from common.bus import READ_BLOCK_MS
 from common.errors import BusError, BusRefusedError, MalformedError
@@ -19,10 +21,14 @@ from common.keys import EXECUTOR_GROUP
 from common.outage import Outage
 from common.telemetry import malformed
 from common.worker import Tenure
+from services.executor.admission import Admission
 from services.executor.performer import Performer
 from services.executor.queues import Entry, Queues
 
 logger = logging.getLogger(__name__)
+
+READ_COUNT = 64
+"""Entries a read; each costs a signature's check, and the loop is not to be held up for all that wait."""
 
 _RawEntry = tuple[bytes, dict[bytes, bytes] | None]
 
@@ -31,13 +37,20 @@ class Inbox:
     """The reading end of one host's actions."""
 
     def __init__(
-        self, tenure: Tenure, actions: Actions, performer: Performer, queues: Queues, changed: asyncio.Event
+        self,
+        tenure: Tenure,
+        actions: Actions,
+        admission: Admission,
+        performer: Performer,
+        queues: Queues,
+        changed: asyncio.Event,
     ) -> None:
         self._tenure = tenure
         self._bus = tenure.bus
         self._host = tenure.host
         self._stream = tenure.bus.keys.actions(tenure.host)
         self._actions = actions
+        self._admission = admission
         self._performer = performer
         self._queues = queues
         self._changed = changed
@@ -81,8 +94,8 @@ class Inbox:
         while True:
             entries = await self._read(after)
             for entry in await self._sift(entries):
-                if entry.id not in self._queues and not await self._performer.close_left_behind(entry):
-                    self._queues.add(entry)
+                if entry.id not in self._queues:
+                    self._queues.add(replace(entry, left_behind=await self._performer.is_left_behind(entry.order)))
                     self._changed.set()
             if not entries:
                 return
@@ -101,7 +114,11 @@ class Inbox:
         block = READ_BLOCK_MS if after == ">" else None
         with self._bus.reaching() as redis:
             answer: Any = await redis.xreadgroup(
-                EXECUTOR_GROUP, EXECUTOR_GROUP, {self._stream: after}, count=self._queues.room, block=block
+                EXECUTOR_GROUP,
+                EXECUTOR_GROUP,
+                {self._stream: after},
+                count=min(self._queues.room, READ_COUNT),
+                block=block,
             )
         entries: list[_RawEntry] = answer[0][1] if answer else []
         return entries
@@ -113,15 +130,11 @@ class Inbox:
         for raw_id, fields in entries:
             entry_id = raw_id.decode()
             try:
-                order = parse_order(fields)
-                if order.host != self._host:
-                    raise MalformedError("action order", f"it is for the host {order.host}")
+                good.append(self._admission.open(entry_id, fields))
             except MalformedError as error:
                 malformed.labels("stream entry").inc()
                 problems.append(str(error))
                 await self._actions.discard(self._host, entry_id)
-            else:
-                good.append(Entry(entry_id, order))
         if problems:
             logger.warning("skipped %d entries of %s: %s", len(problems), self._stream, problems[-1])
         return good

@@ -4,23 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.docker import DEFAULT_GRACE_S, parse_time
+from common.errors import MalformedError
 from common.models import ActionOrder, Expectation
-from common.protection import PROTECT_LABEL, is_protected
+from common.protection import Protection, facts_of_inspected
 
 MAX_GRACE_S = 3600
 """Of any order and of any container: also where a container asks to be waited for without end."""
 
 
-def refuse(order: ActionOrder, inspected: Mapping[str, Any]) -> str | None:
+def forbidden(order: ActionOrder, allowed: frozenset[str]) -> str | None:
+    """Why this verb is not done on this host, or None where it is."""
+    if order.action in allowed:
+        return None
+    listed = ", ".join(sorted(allowed)) or "nothing"
+    return f"this host does not allow {order.action}, it allows {listed} (FLEETCAST_ALLOW_ACTIONS)"
+
+
+def refuse(order: ActionOrder, inspected: Mapping[str, Any], protection: Protection) -> str | None:
     """Why this is not to be done to this container (Docker's inspection of it), or None where it may."""
-    config = inspected.get("Config")
-    labels = config.get("Labels") or {} if isinstance(config, Mapping) else None
-    if not isinstance(labels, Mapping):
-        return "what Docker says of the container cannot be read, so neither can whether it is protected"
-    if is_protected(labels):
-        return f"the container is protected (label {PROTECT_LABEL}=true)"
-    if inspected.get("Id") != order.container_id:
-        return f"this id leads to another container now: {inspected.get('Id')!s:.64}"
+    try:
+        facts = facts_of_inspected(inspected)
+    except MalformedError as error:
+        return f"what Docker says of the container cannot be read, so neither can whether it is protected: {error}"
+    if reason := protection.reason(facts):
+        return f"the container is protected: {reason}"
+    if facts.id != order.container_id:
+        return f"this id leads to another container now: {facts.id:.64}"
     return _disappoints(order.expect, inspected) if order.expect else None
 
 

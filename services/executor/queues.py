@@ -1,4 +1,5 @@
-"""Who is acted on next: one action at a time per container, in order of arrival, several containers at once.
+"""Who is acted on next: one action at a time per container, in order of arrival, several containers at once. What was
+left behind by another executor keeps its container, and no place among the several: it is looked at, not done.
 
 Pure: it holds what has been taken from the stream, and neither waits nor reads a clock.
 """
@@ -18,6 +19,15 @@ class Entry:
 
     id: str
     order: ActionOrder
+    refusal: str | None = None
+    """Why it is not to be done, whatever the container is."""
+    left_behind: bool = False
+    """Somebody who is gone had begun it: this is to find out what came of it."""
+
+    @property
+    def queue(self) -> str:
+        """What it waits for: its container. What is refused anyway waits for nothing."""
+        return self.id if self.refusal and not self.left_behind else self.order.container_id
 
 
 class Queues:
@@ -32,6 +42,8 @@ class Queues:
         """Containers with something waiting and nothing under way, longest ready first."""
         self._busy: dict[str, str] = {}
         """Container → entry under way."""
+        self._looked_at: set[str] = set()
+        """Containers among the busy ones that wait for nothing but a look."""
         self._held: set[str] = set()
 
     def __contains__(self, entry_id: str) -> bool:
@@ -52,7 +64,7 @@ class Queues:
         if entry.id in self._held:
             return
         self._held.add(entry.id)
-        container = entry.order.container_id
+        container = entry.queue
         queue = self._waiting.get(container)
         if queue is not None:
             queue.append(entry)
@@ -61,27 +73,35 @@ class Queues:
         if container not in self._busy:
             self._ready.append(container)
 
-    def next(self) -> Entry | None:
-        """The next entry to act on, which is under way from now; None while nothing may begin."""
-        if not self._ready or len(self._busy) >= self._parallel:
-            return None
-        container = self._ready.popleft()
+    def next(self, may_act: bool = True) -> Entry | None:
+        """The next entry to begin with, which is under way from now; None while nothing may begin. Without `may_act`
+        only what is to be looked at."""
+        may_act = may_act and len(self._busy) - len(self._looked_at) < self._parallel
+        for container in self._ready:
+            if may_act or self._waiting[container][0].left_behind:
+                return self._begin(container)
+        return None
+
+    def _begin(self, container: str) -> Entry:
+        self._ready.remove(container)
         queue = self._waiting[container]
         entry = queue.popleft()
         if not queue:
             del self._waiting[container]
         self._busy[container] = entry.id
+        if entry.left_behind:
+            self._looked_at.add(container)
         return entry
 
     def overdue(self, now_ms: int) -> list[Entry]:
         """Takes out what still waits although its deadline has passed."""
         found = []
         for container, queue in list(self._waiting.items()):
-            late = [entry for entry in queue if entry.order.deadline < now_ms]
+            late = [entry for entry in queue if entry.order.deadline < now_ms and not entry.left_behind]
             if not late:
                 continue
             found.extend(late)
-            in_time = deque(entry for entry in queue if entry.order.deadline >= now_ms)
+            in_time = deque(entry for entry in queue if entry not in late)
             if in_time:
                 self._waiting[container] = in_time
             else:
@@ -93,8 +113,9 @@ class Queues:
     def done(self, entry: Entry) -> None:
         """The entry is settled: its container's next one may begin."""
         self._held.discard(entry.id)
-        container = entry.order.container_id
+        container = entry.queue
         if self._busy.get(container) == entry.id:
             del self._busy[container]
+            self._looked_at.discard(container)
             if container in self._waiting:
                 self._ready.append(container)

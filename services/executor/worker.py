@@ -1,9 +1,12 @@
 """`fleetcast executor`: takes actions from its host's stream, does them on Docker, and settles them.
 
     inbox      stream → queues
+    admission  signatures, hosts, deadlines, verbs: what is refused whatever the container is
     queues     who is next: one action at a time per container, several containers at once
-    performer  claim → policy → Docker → settle
-    policy     what is refused
+    performer  look → policy → claim → Docker → settle
+    policy     what is refused of this container
+    sighting   what came of an action that was interrupted
+    ledger     what was begun here, so that nothing is begun twice
 
 This module runs them: it starts what may begin, expires what waited too long, watches the engine, and ends in order.
 """
@@ -11,15 +14,19 @@ This module runs them: it starts what may begin, expires what waited too long, w
 import asyncio
 import logging
 
-from common.actions import Actions
+from common.actions import AUDIT_MAX, Actions
 from common.backoff import Backoff
 from common.bus import Bus
 from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError
 from common.keys import Keys
 from common.settings import ExecutorSettings
+from common.signing import read_verifier
+from common.whereabouts import Guard
 from common.worker import HostWorker, Tenure
+from services.executor.admission import Admission
 from services.executor.inbox import Inbox
+from services.executor.ledger import Ledger
 from services.executor.performer import Performer
 from services.executor.queues import Entry, Queues
 
@@ -37,15 +44,28 @@ LOOK_S = 0.5
 
 UNREACHABLE = "gone docker-unreachable"
 
+UNSIGNED = "live insecure-unsigned"
+"""No fault that keeps it from its job, but nobody is to overlook it."""
+
 
 async def run_executor(settings: ExecutorSettings) -> None:
     """Runs until it is cancelled. Raises HostIdConflictError and SettingsError."""
+    verifier = read_verifier(settings)
+    if verifier is None:
+        logger.warning("actions are done that nobody has signed: whoever can write to Redis is root on this host")
     docker = Docker(settings.docker_host)
     # Beside the containers acted on: reader, heartbeat, and settling what is overdue.
     bus = Bus(settings.redis_url, Keys(settings.namespace), max_connections=settings.parallel + 8)
 
+    allowed = frozenset(settings.allow_actions.split(",")) - {""}
+    admission = Admission(settings.host_id, verifier, allowed)
+    guard = Guard(settings)
+    ledger = Ledger()
+
     async def job(tenure: Tenure) -> None:
-        await Executor(tenure, docker, settings.parallel).work()
+        await Executor(
+            tenure, docker, admission, guard, ledger, parallel=settings.parallel, audit_max=settings.audit_max
+        ).work()
 
     try:
         await HostWorker(bus, settings.host_id, "executor", instance=settings.instance, run_dir=settings.run_dir).run(
@@ -59,15 +79,28 @@ async def run_executor(settings: ExecutorSettings) -> None:
 class Executor:
     """One tenure's work."""
 
-    def __init__(self, tenure: Tenure, docker: Docker, parallel: int, drain_s: float = DRAIN_S) -> None:
+    def __init__(
+        self,
+        tenure: Tenure,
+        docker: Docker,
+        admission: Admission,
+        guard: Guard,
+        ledger: Ledger,
+        *,
+        parallel: int = 8,
+        audit_max: int = AUDIT_MAX,
+        drain_s: float = DRAIN_S,
+    ) -> None:
         self._tenure = tenure
         self._docker = docker
         self._drain_s = drain_s
         self._queues = Queues(parallel)
         self._changed = asyncio.Event()
-        actions = Actions(tenure.bus)
-        self._performer = Performer(tenure, docker, actions)
-        self._inbox = Inbox(tenure, actions, self._performer, self._queues, self._changed)
+        self._idle_fault = None if admission.verifies else UNSIGNED
+        tenure.fault = self._idle_fault
+        actions = Actions(tenure.bus, audit_max)
+        self._performer = Performer(tenure, docker, actions, admission, guard, ledger)
+        self._inbox = Inbox(tenure, actions, admission, self._performer, self._queues, self._changed)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
@@ -87,7 +120,7 @@ class Executor:
         that is not claimed can still be done later, or expire with Docker untouched."""
         while True:
             self._changed.clear()
-            while self._docker.available and (entry := self._queues.next()):
+            while entry := self._queues.next(self._docker.available):
                 self._start(performances, entry)
             for entry in self._queues.overdue(self._tenure.bus.clock.now_ms()):
                 self._start(performances, entry, overdue=self._why_late())
@@ -126,7 +159,7 @@ class Executor:
                 continue
             except DockerApiError as error:
                 logger.debug("the engine answers a ping with: %s", error)  # a proxy may allow none; something is there
-            self._tenure.fault = None
+            self._tenure.fault = self._idle_fault
             self._changed.set()
             backoff.reset()
             await asyncio.sleep(PING_S)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from common.actions import ORDER_FIELD, Actions, parse_order
+from common.actions import ORDER_FIELD, Actions, Outcome, Running, order_of, parse_order
 from common.bus import Bus
 from common.errors import BusRefusedError, BusUnavailableError, MalformedError
 from common.keys import ACTION_TTL_S, EXECUTOR_GROUP
-from common.models import ActionOrder, Expectation
+from common.models import ActionKey, ActionOrder, ActionRecord, Expectation
 from services.embedded import EmbeddedServer
 from tests.support import eventually
 
@@ -64,7 +64,8 @@ async def pending(bus: Bus) -> int:
 
 async def audit(bus: Bus) -> list[dict[str, Any]]:
     with bus.reaching() as redis:
-        return [json.loads(fields[b"record"]) for _, fields in await redis.xrange(bus.keys.audit(HOST))]
+        entries = await redis.xrange(bus.keys.audit(HOST))
+    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
 
 class Acks:
@@ -103,9 +104,9 @@ async def test_a_new_action_is_accepted_recorded_and_put_into_the_stream(bus: Bu
     order = make_order(bus, timeout_sec=3, expect=Expectation(state="running", started_at=5))
     record = await actions.submit(order)
     assert (record.status, record.request_id, record.actor) == ("accepted", "r1", "ops")
-    assert await actions.read(HOST, "r1") == record
+    assert await actions.read(ActionKey(HOST, "r1")) == record
     [(_, fields)] = await entries(bus)
-    assert parse_order(fields) == order
+    assert parse_order(fields[ORDER_FIELD.encode()]) == order
     with bus.reaching() as redis:
         assert ACTION_TTL_S - 5 < await redis.ttl(bus.keys.action(HOST, "r1")) <= ACTION_TTL_S
     assert await audit(bus) == []
@@ -141,13 +142,13 @@ async def test_of_many_at_once_with_one_id_one_is_submitted(bus: Bus, valkey: Em
 async def test_the_same_id_on_another_host_is_another_action(bus: Bus, actions: Actions) -> None:
     await actions.submit(make_order(bus))
     await actions.submit(make_order(bus, host="web-2", actor="other"))
-    found = await actions.read("web-2", "r1")
+    found = await actions.read(ActionKey("web-2", "r1"))
     assert found is not None
     assert found.actor == "other"
 
 
 async def test_no_record_is_none(actions: Actions) -> None:
-    assert await actions.read(HOST, "nothing") is None
+    assert await actions.read(ActionKey(HOST, "nothing")) is None
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ async def test_garbage_in_the_record_is_malformed_and_left_alone(
     with pytest.raises(MalformedError):
         await actions.submit(make_order(bus))
     with pytest.raises(MalformedError):
-        await actions.read(HOST, "r1")
+        await actions.read(ActionKey(HOST, "r1"))
     with bus.reaching() as redis:
         assert await redis.hlen(bus.keys.action(HOST, "r1")) == len(garbage)
     assert await entries(bus) == []
@@ -181,11 +182,11 @@ async def test_a_record_of_another_type_is_malformed_everywhere(bus: Bus, action
     with pytest.raises(MalformedError):
         await actions.submit(order)
     with pytest.raises(MalformedError):
-        await actions.read(HOST, "r1")
+        await actions.read(ActionKey(HOST, "r1"))
     with pytest.raises(MalformedError):
-        await actions.running_token(order)
+        await actions.running(order)
     assert await actions.claim(order, TOKEN) == "malformed"
-    assert await actions.settle(order, "1-0", TOKEN, "succeeded") is False
+    assert await actions.settle(order, "1-0", TOKEN, Outcome("succeeded")) is False
 
 
 async def test_a_stream_that_is_none_accepts_nothing(bus: Bus, actions: Actions) -> None:
@@ -193,7 +194,7 @@ async def test_a_stream_that_is_none_accepts_nothing(bus: Bus, actions: Actions)
         await redis.set(bus.keys.actions(HOST), "not a stream")
     with pytest.raises(BusRefusedError):
         await actions.submit(make_order(bus))
-    assert await actions.read(HOST, "r1") is None  # it can be submitted again
+    assert await actions.read(ActionKey(HOST, "r1")) is None  # it can be submitted again
 
 
 async def test_an_absent_server_is_said(bus: Bus, actions: Actions, valkey: EmbeddedServer) -> None:
@@ -202,20 +203,58 @@ async def test_an_absent_server_is_said(bus: Bus, actions: Actions, valkey: Embe
         await actions.submit(make_order(bus))
 
 
+async def test_the_targets_of_one_message_are_actions_of_their_own(bus: Bus, actions: Actions) -> None:
+    orders = [make_order(bus, target=target) for target in (None, 0, 1)]
+    orders.append(make_order(bus, "0:r1"))  # no request id looks like a target's
+    for order in orders:
+        await actions.submit(order)
+    assert len(await entries(bus)) == 4
+    await actions.claim(orders[1], TOKEN)
+    await actions.settle(orders[1], "1-0", TOKEN, Outcome("failed"))
+    records = await actions.read_all([order.key for order in orders])
+    assert [record.status for record in records if isinstance(record, ActionRecord)] == [
+        "accepted",
+        "failed",
+        "accepted",
+        "accepted",
+    ]
+    assert [record.target for record in records if isinstance(record, ActionRecord)] == [None, 0, 1, None]
+
+
+async def test_many_records_are_read_at_once_and_a_bad_one_spoils_no_other(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    record = await actions.submit(order)
+    with bus.reaching() as redis:
+        await redis.set(bus.keys.action(HOST, "r2"), "not a hash")
+        await redis.hset(bus.keys.action(HOST, "r3"), "status", "dancing")
+    found = await actions.read_all([ActionKey(HOST, name) for name in ("r2", "r1", "r3", "r4")])
+    assert isinstance(found[0], MalformedError)
+    assert found[1] == record
+    assert isinstance(found[2], MalformedError)
+    assert found[3] is None
+
+
+async def test_a_records_order_is_the_one_that_was_submitted(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus, timeout_sec=3, name="web", target=7)
+    assert order_of(await actions.submit(order)) == order
+
+
 # Claim
 
 
 async def test_a_claimed_action_runs_under_its_token(bus: Bus, actions: Actions) -> None:
     order = make_order(bus)
     await actions.submit(order)
-    assert await actions.running_token(order) is None
+    assert await actions.running(order) is None
     async with Acks(bus) as acks:
         assert await actions.claim(order, TOKEN) == "claimed"
         assert await acks.statuses(1) == ["running"]
-    record = await actions.read(HOST, "r1")
+    record = await actions.read(ActionKey(HOST, "r1"))
     assert record is not None
     assert record.status == "running"
-    assert await actions.running_token(order) == TOKEN
+    found = await actions.running(order)
+    assert found is not None
+    assert found.token == TOKEN
 
 
 async def test_one_of_many_claims(bus: Bus, actions: Actions) -> None:
@@ -241,10 +280,10 @@ async def test_a_late_action_is_not_claimed(bus: Bus, actions: Actions) -> None:
     order = make_order(bus, expires_in_ms=-50)
     await actions.submit(order)
     assert await actions.claim(order, TOKEN) == "late"
-    record = await actions.read(HOST, "r1")
+    record = await actions.read(ActionKey(HOST, "r1"))
     assert record is not None
     assert record.status == "accepted"
-    assert await actions.settle(order, await deliver(bus), TOKEN, "expired", error="late")
+    assert await actions.settle(order, await deliver(bus), TOKEN, Outcome("expired", error="late"))
 
 
 async def test_the_orders_deadline_counts_whatever_the_record_says(bus: Bus, actions: Actions) -> None:
@@ -258,14 +297,61 @@ async def test_the_orders_deadline_counts_whatever_the_record_says(bus: Bus, act
 
 async def test_what_has_no_record_is_missing(bus: Bus, actions: Actions) -> None:
     assert await actions.claim(make_order(bus), TOKEN) == "missing"
-    assert await actions.read(HOST, "r1") is None
+    assert await actions.read(ActionKey(HOST, "r1")) is None
 
 
 async def test_a_record_without_a_status_is_malformed(bus: Bus, actions: Actions) -> None:
     with bus.reaching() as redis:
         await redis.hset(bus.keys.action(HOST, "r1"), "colour", "red")
     assert await actions.claim(make_order(bus), TOKEN) == "malformed"
-    assert await actions.settle(make_order(bus), "1-0", TOKEN, "failed") is False
+    assert await actions.settle(make_order(bus), "1-0", TOKEN, Outcome("failed")) is False
+
+
+async def test_a_claim_made_again_brings_what_the_container_was_up_to_date(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    await actions.submit(order)
+    await actions.claim(order, TOKEN, before="first", until=5)
+    await actions.claim(order, TOKEN, before="second", until=9)
+    assert await actions.running(order) == Running(TOKEN, "second", 9)
+
+
+async def test_what_a_claimer_wrote_down_may_be_rubbish(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    await actions.submit(order)
+    await actions.claim(order, TOKEN)
+    with bus.reaching() as redis:
+        await redis.hset(bus.keys.action(HOST, "r1"), mapping={"before": b"\xff", "until": "soon"})
+    assert await actions.running(order) == Running(TOKEN, "\ufffd", 0)
+
+
+# Taking over
+
+
+async def test_a_claim_that_was_taken_over_settles_nothing_any_more(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    await actions.submit(order)
+    entry_id = await deliver(bus)
+    await actions.claim(order, TOKEN, executor="first")
+    assert await actions.take_over(order, TOKEN, OTHER, "second")
+    assert await actions.take_over(order, TOKEN, OTHER, "second"), "its answer may have been lost"
+    assert not await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
+    assert not await actions.take_over(order, TOKEN, "a third one")
+    assert await actions.claim(order, OTHER) == "claimed"
+    assert await actions.settle(order, entry_id, OTHER, Outcome("unknown"))
+    record = await actions.read(order.key)
+    assert record is not None
+    assert (record.status, record.executor) == ("unknown", "second")
+
+
+async def test_only_what_runs_is_taken_over(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    assert not await actions.take_over(order, TOKEN, OTHER)
+    await actions.submit(order)
+    assert not await actions.take_over(order, TOKEN, OTHER)
+    await actions.claim(order, TOKEN)
+    assert not await actions.take_over(order, "somebody else's", OTHER)
+    await actions.settle(order, "1-0", TOKEN, Outcome("succeeded"))
+    assert not await actions.take_over(order, TOKEN, OTHER)
 
 
 # Settle
@@ -278,20 +364,24 @@ async def test_settling_writes_outcome_audit_acknowledgement_and_ack_together(bu
         entry_id = await deliver(bus)
         assert await pending(bus) == 1
         await actions.claim(order, TOKEN)
-        assert await actions.settle(order, entry_id, TOKEN, "failed", error="no such container", duration_ms=12)
+        assert await actions.settle(
+            order, entry_id, TOKEN, Outcome("failed", error="no such container", duration_ms=12)
+        )
         assert await acks.statuses(3) == ["accepted", "running", "failed"]
         assert acks.heard[2]["error"] == "no such container"
         assert acks.heard[2]["durationMs"] == 12
         assert "error" not in acks.heard[1]
-    record = await actions.read(HOST, "r1")
+    record = await actions.read(ActionKey(HOST, "r1"))
     assert record is not None
     assert (record.status, record.error, record.duration_ms) == ("failed", "no such container", 12)
     [entry] = await audit(bus)
-    assert (entry["requestId"], entry["actor"], entry["status"]) == ("r1", "ops", "failed")
+    assert (entry["requestId"], entry["actor"], entry["edgeId"], entry["status"]) == ("r1", "ops", "edge-1", "failed")
+    assert int(entry["acceptedAt"]) <= int(entry["startedAt"]) <= int(entry["at"])
+    assert "before" not in entry
     assert await pending(bus) == 0
     assert await entries(bus) == []
     assert await actions.submit(order) == record
-    assert await actions.running_token(order) is None
+    assert await actions.running(order) is None
 
 
 async def test_only_the_claimer_settles_and_only_once(bus: Bus, actions: Actions) -> None:
@@ -299,10 +389,10 @@ async def test_only_the_claimer_settles_and_only_once(bus: Bus, actions: Actions
     await actions.submit(order)
     entry_id = await deliver(bus)
     await actions.claim(order, TOKEN)
-    assert not await actions.settle(order, entry_id, OTHER, "failed", error="mine")
+    assert not await actions.settle(order, entry_id, OTHER, Outcome("failed", error="mine"))
     assert await pending(bus) == 1
-    assert await actions.settle(order, entry_id, TOKEN, "succeeded")
-    assert not await actions.settle(order, entry_id, OTHER, "failed")
+    assert await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
+    assert not await actions.settle(order, entry_id, OTHER, Outcome("failed"))
     assert [entry["status"] for entry in await audit(bus)] == ["succeeded"]
 
 
@@ -314,8 +404,8 @@ async def test_a_settlement_whose_answer_was_lost_is_made_again_and_nothing_is_w
     entry_id = await deliver(bus)
     await actions.claim(order, TOKEN)
     async with Acks(bus) as acks:
-        assert await actions.settle(order, entry_id, TOKEN, "succeeded")
-        assert await actions.settle(order, entry_id, TOKEN, "succeeded")
+        assert await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
+        assert await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
         await actions.submit(make_order(bus, "r2"))
         assert await acks.statuses(2) == ["succeeded", "accepted"]
     assert len(await audit(bus)) == 1
@@ -324,9 +414,9 @@ async def test_a_settlement_whose_answer_was_lost_is_made_again_and_nothing_is_w
 async def test_an_unclaimed_action_is_settled_by_anyone(bus: Bus, actions: Actions) -> None:
     order = make_order(bus)
     await actions.submit(order)
-    assert await actions.settle(order, await deliver(bus), "", "rejected", error="protected")
+    assert await actions.settle(order, await deliver(bus), "", Outcome("rejected", error="protected"))
     assert await actions.claim(order, TOKEN) == "taken"
-    assert not await actions.settle(order, "0-0", TOKEN, "expired")
+    assert not await actions.settle(order, "0-0", TOKEN, Outcome("expired"))
 
 
 async def test_an_outcome_outlives_a_flush(bus: Bus, actions: Actions) -> None:
@@ -336,8 +426,8 @@ async def test_an_outcome_outlives_a_flush(bus: Bus, actions: Actions) -> None:
     await actions.claim(order, TOKEN)
     with bus.reaching() as redis:
         await redis.flushall()
-    assert await actions.settle(order, entry_id, TOKEN, "succeeded")
-    record = await actions.read(HOST, "r1")
+    assert await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
+    record = await actions.read(ActionKey(HOST, "r1"))
     assert record is not None
     assert record.status == "succeeded"
     with bus.reaching() as redis:
@@ -350,8 +440,28 @@ async def test_a_settled_record_lives_as_long_as_it_was_going_to(bus: Bus, actio
     await actions.submit(order)
     with bus.reaching() as redis:
         await redis.expire(bus.keys.action(HOST, "r1"), 500)
-        await actions.settle(order, await deliver(bus), "", "expired")
+        await actions.settle(order, await deliver(bus), "", Outcome("expired"))
         assert 490 < await redis.ttl(bus.keys.action(HOST, "r1")) <= 500
+
+
+async def test_a_record_of_more_fields_than_ours_has_settles_nothing(bus: Bus, actions: Actions) -> None:
+    order = make_order(bus)
+    await actions.submit(order)
+    entry_id = await deliver(bus)
+    with bus.reaching() as redis:
+        await redis.hset(bus.keys.action(HOST, "r1"), mapping={f"field {number}": "x" for number in range(9_000)})
+    assert not await actions.settle(order, entry_id, TOKEN, Outcome("succeeded"))
+    assert await audit(bus) == []
+    assert await pending(bus) == 1
+
+
+async def test_the_audit_keeps_the_newest(bus: Bus) -> None:
+    actions = Actions(bus, audit_max=100)
+    for number in range(400):
+        await actions.settle(make_order(bus, f"r{number}"), "0-0", TOKEN, Outcome("succeeded"))
+    kept = await audit(bus)
+    assert 100 <= len(kept) < 300  # whole nodes of a stream go
+    assert kept[-1]["requestId"] == "r399"
 
 
 async def test_a_discarded_entry_is_gone(bus: Bus, actions: Actions) -> None:
@@ -364,22 +474,10 @@ async def test_a_discarded_entry_is_gone(bus: Bus, actions: Actions) -> None:
 # Entries
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        None,
-        {},
-        {b"other": b"{}"},
-        {ORDER_FIELD.encode(): b""},
-        {ORDER_FIELD.encode(): b"\xff\xfe"},
-        {ORDER_FIELD.encode(): b"{}"},
-        {ORDER_FIELD.encode(): b"[" * 100_000},
-        {ORDER_FIELD.encode(): b'{"requestId":"r1"}'},
-    ],
-)
-def test_an_entry_that_is_no_order_is_malformed(fields: dict[bytes, bytes] | None) -> None:
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"requestId":"r1"}'])
+def test_a_text_that_is_no_order_is_malformed(text: bytes) -> None:
     with pytest.raises(MalformedError) as error:
-        parse_order(fields)
+        parse_order(text)
     assert "\n" not in str(error.value)
 
 
@@ -399,4 +497,4 @@ def test_an_entry_that_is_no_order_is_malformed(fields: dict[bytes, bytes] | Non
 async def test_an_order_with_a_wrong_field_is_malformed(bus: Bus, field: str, value: object) -> None:
     text = json.dumps({**json.loads(make_order(bus).model_dump_json()), field: value})
     with pytest.raises(MalformedError):
-        parse_order({ORDER_FIELD.encode(): text.encode()})
+        parse_order(text.encode())

@@ -1,22 +1,43 @@
-"""Drives a real executor in tests: submits as an edge does, and waits for outcomes."""
+"""Drives a real executor in tests: signs and submits as an edge does, and waits for outcomes."""
 
 import asyncio
+import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from common.actions import Actions
 from common.bus import Bus
 from common.models import FINAL_STATUSES, ActionOrder, ActionRecord, ActionVerb
-from common.settings import ExecutorSettings
+from common.settings import VERBS, ExecutorSettings
+from common.signing import Signer
 from services.executor.worker import run_executor
 from tests.conftest import docker
 from tests.support import eventually
 
 HOST = "test-host"
 DOCKER = "unix:///var/run/docker.sock"
+
+
+def key_pair() -> tuple[Signer, str]:
+    """An edge's signer, and the key by which an executor knows it."""
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Signer(private), base64.b64encode(public).decode()
+
+
+def private_line(signer: Signer) -> str:
+    """The private key as an edge's setting takes it."""
+    der = signer._key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return base64.b64encode(der).decode()
+
+
+SIGNER, VERIFY_KEY = key_pair()
 
 
 class Driver:
@@ -47,8 +68,12 @@ class Driver:
 
     async def submit(self, container: str, verb: ActionVerb, **fields: Any) -> ActionOrder:
         order = await self.order(container, verb, **fields)
-        await self.actions.submit(order)
+        await self.put(order)
         return order
+
+    async def put(self, order: ActionOrder) -> ActionRecord:
+        """Submits an order, signed."""
+        return await self.actions.submit(order, SIGNER.sign(order.model_dump_json().encode()))
 
     async def act(self, container: str, verb: ActionVerb, **fields: Any) -> ActionRecord:
         """The final record of a new action."""
@@ -56,7 +81,7 @@ class Driver:
 
     async def outcome(self, order: ActionOrder, within_s: float = 20) -> ActionRecord:
         async def final() -> ActionRecord | None:
-            record = await self.actions.read(HOST, order.request_id)
+            record = await self.actions.read(order.key)
             return record if record is not None and record.status in FINAL_STATUSES else None
 
         found: ActionRecord = await eventually(final, within_s, what=f"the outcome of {order.action}")
@@ -64,7 +89,7 @@ class Driver:
 
     async def reaches(self, order: ActionOrder, status: str) -> None:
         async def reached() -> bool:
-            record = await self.actions.read(HOST, order.request_id)
+            record = await self.actions.read(order.key)
             return record is not None and record.status == status
 
         await eventually(reached, what=f"{order.action} {status}")
@@ -88,7 +113,8 @@ class Driver:
 
     async def audit(self) -> list[dict[str, Any]]:
         with self.bus.reaching() as redis:
-            return [json.loads(fields[b"record"]) for _, fields in await redis.xrange(self.bus.keys.audit(HOST))]
+            entries = await redis.xrange(self.bus.keys.audit(HOST))
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
     async def link(self) -> str | None:
         """The executor's fault in the roster."""
@@ -121,9 +147,18 @@ class Driver:
 
 
 @asynccontextmanager
-async def executor(url: str, docker_host: str = DOCKER, parallel: int = 8) -> AsyncIterator["asyncio.Task[None]"]:
-    """An executor as `fleetcast executor` runs it; ended as by SIGTERM."""
-    settings = ExecutorSettings(redis_url=url, host_id=HOST, docker_host=docker_host, parallel=parallel)
+async def executor(url: str, docker_host: str = DOCKER, **changes: Any) -> AsyncIterator["asyncio.Task[None]"]:
+    """An executor as `fleetcast executor` runs it, which allows every verb; ended as by SIGTERM."""
+    settings = ExecutorSettings(
+        **{
+            "redis_url": url,
+            "host_id": HOST,
+            "docker_host": docker_host,
+            "allow_actions": ",".join(VERBS),
+            "action_verify_key": VERIFY_KEY,
+            **changes,
+        }
+    )
     task = asyncio.create_task(run_executor(settings))
     try:
         yield task

@@ -12,7 +12,7 @@ from common.models import Expectation
 from services.embedded import EmbeddedServer
 from tests.conftest import Containers, docker
 from tests.engine import HANG, PASS, EngineProxy
-from tests.services.executor_driver import HOST, Driver, executor, started_at, state
+from tests.services.executor_driver import Driver, executor, started_at, state
 from tests.support import eventually
 
 pytestmark = pytest.mark.docker
@@ -72,10 +72,10 @@ async def test_acks_tell_the_whole_life_in_order(driver: Driver, containers: Con
 async def test_a_repeated_request_does_nothing_twice(driver: Driver, containers: Containers) -> None:
     name = await containers.run()
     order = await driver.order(name, "restart", timeout_sec=0)
-    await asyncio.gather(*(driver.actions.submit(order) for _ in range(10)))
+    await asyncio.gather(*(driver.put(order) for _ in range(10)))
     record = await driver.outcome(order)
     after_first = await started_at(name)
-    assert await driver.actions.submit(order) == record
+    assert await driver.put(order) == record
     assert (await driver.act(name, "pause")).status == "succeeded"  # the queue of this container is empty
     assert await started_at(name) == after_first
     assert [entry["action"] for entry in await driver.audit()] == ["restart", "pause"]
@@ -84,7 +84,11 @@ async def test_a_repeated_request_does_nothing_twice(driver: Driver, containers:
 async def test_what_is_so_already_succeeds(driver: Driver, containers: Containers) -> None:
     name = await containers.run()
     before = await started_at(name)
-    assert (await driver.act(name, "start")).status == "succeeded"
+    async with driver.acks() as acks:
+        record = await driver.act(name, "start")
+        await eventually(lambda: len(acks) == 3, what="three acks")
+    assert (record.status, record.noop) == ("succeeded", True)
+    assert acks[-1]["noop"] is True
     assert await started_at(name) == before
 
 
@@ -97,9 +101,9 @@ async def test_a_failed_action_carries_dockers_own_words(driver: Driver, contain
     assert "is not running" in record.error
 
 
-async def test_a_container_that_is_not_there_fails(driver: Driver) -> None:
+async def test_a_container_that_has_vanished_is_not_acted_on(driver: Driver) -> None:
     record = await driver.act("0" * 64, "start")
-    assert (record.status, record.error) == ("failed", "no such container")
+    assert (record.status, record.error) == ("rejected", "there is no such container any more")
 
 
 async def test_a_protected_container_is_left_alone(driver: Driver, containers: Containers) -> None:
@@ -155,7 +159,7 @@ async def test_actions_on_one_container_go_in_order_of_arrival(driver: Driver, c
     async with driver.acks() as acks:
         orders = [await driver.order(name, verb, timeout_sec=0) for verb in verbs]
         for order in orders:
-            await driver.actions.submit(order)
+            await driver.put(order)
         for order in orders:
             assert (await driver.outcome(order)).status == "succeeded", order.action
         await eventually(lambda: len(acks) == 3 * len(verbs), what="all acks")
@@ -170,10 +174,10 @@ async def test_a_slow_stop_holds_up_no_other_container(driver: Driver, container
     queued = await driver.submit(slow, "start")
     await driver.reaches(stopping, "running")
     assert (await driver.act(quick, "pause")).status == "succeeded"
-    found = await driver.actions.read(HOST, stopping.request_id)
+    found = await driver.actions.read(stopping.key)
     assert found is not None
     assert found.status == "running"
-    assert (await driver.actions.read(HOST, queued.request_id)).status == "accepted"
+    assert (await driver.actions.read(queued.key)).status == "accepted"
     assert (await driver.outcome(stopping)).status == "succeeded"
     assert (await driver.outcome(queued)).status == "succeeded"
     assert await state(slow) == "running"
@@ -204,7 +208,7 @@ async def test_what_waited_for_its_turn_past_its_deadline_expires_then_and_not_l
     stopping = await driver.submit(name, "stop", timeout_sec=4)
     waiting = await driver.submit(name, "remove", expires_s=1)
     assert (await driver.outcome(waiting, within_s=3)).status == "expired"
-    assert (await driver.actions.read(HOST, stopping.request_id)).status == "running"
+    assert (await driver.actions.read(stopping.key)).status == "running"
     assert (await driver.outcome(stopping)).status == "succeeded"
 
 
@@ -214,7 +218,7 @@ async def test_a_hundred_actions_are_all_settled(driver: Driver, containers: Con
     for number in range(100):
         verb = "pause" if (number // 4) % 2 == 0 else "unpause"
         orders.append(await driver.order(names[number % 4], verb))
-    await asyncio.gather(*(driver.actions.submit(order) for order in orders))
+    await asyncio.gather(*(driver.put(order) for order in orders))
     records = [await driver.outcome(order) for order in orders]
     assert {record.status for record in records} <= {"succeeded", "failed"}
     assert await driver.left_in_stream() == 0

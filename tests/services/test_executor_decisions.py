@@ -1,11 +1,13 @@
 """What the executor decides: what it refuses, how long it waits, who is next. No Redis, no Docker."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from common.models import ActionOrder, Expectation
-from services.executor.policy import MAX_GRACE_S, grace_s, refuse
+from common.protection import Protection
+from services.executor.policy import MAX_GRACE_S, forbidden, grace_s, refuse
 from services.executor.queues import Entry, Queues
 
 ID = "a" * 64
@@ -37,27 +39,27 @@ def inspected(**fields: Any) -> dict[str, Any]:
 
 
 def test_an_ordinary_container_may_be_acted_on() -> None:
-    assert refuse(make_order(), inspected()) is None
-    assert refuse(make_order(), inspected(Config={"Labels": None})) is None
-    assert refuse(make_order(), inspected(Config={})) is None
+    assert refuse(make_order(), inspected(), Protection()) is None
+    assert refuse(make_order(), inspected(Config={"Labels": None}), Protection()) is None
+    assert refuse(make_order(), inspected(Config={}), Protection()) is None
 
 
 def test_a_protected_container_is_refused() -> None:
-    found = refuse(make_order(), inspected(Config={"Labels": {"fleetcast.protect": "true"}}))
+    found = refuse(make_order(), inspected(Config={"Labels": {"fleetcast.protect": "true"}}), Protection())
     assert found is not None
     assert "fleetcast.protect=true" in found
-    assert refuse(make_order(), inspected(Config={"Labels": {"fleetcast.protect": "false"}})) is None
+    assert refuse(make_order(), inspected(Config={"Labels": {"fleetcast.protect": "false"}}), Protection()) is None
 
 
 @pytest.mark.parametrize("config", [None, "x", [], {"Labels": "x"}, {"Labels": ["fleetcast.protect=true"]}])
 def test_a_container_that_cannot_be_read_is_refused(config: object) -> None:
-    found = refuse(make_order(), inspected(Config=config))
+    found = refuse(make_order(), inspected(Config=config), Protection())
     assert found is not None
     assert "cannot be read" in found
 
 
 def test_an_id_that_leads_elsewhere_is_refused() -> None:
-    found = refuse(make_order(), inspected(Id="b" * 64))
+    found = refuse(make_order(), inspected(Id="b" * 64), Protection())
     assert found is not None
     assert "another container" in found
 
@@ -74,13 +76,13 @@ def test_an_id_that_leads_elsewhere_is_refused() -> None:
     ],
 )
 def test_what_is_other_than_expected_is_named(expect: Expectation, said: str | None) -> None:
-    assert refuse(make_order(expect=expect), inspected()) == said
+    assert refuse(make_order(expect=expect), inspected(), Protection()) == said
 
 
 @pytest.mark.parametrize("state", [None, "x", {}, {"Status": 3, "StartedAt": 3}])
 def test_an_expectation_of_what_docker_does_not_say_is_refused(state: object) -> None:
-    assert refuse(make_order(expect=Expectation(state="running")), inspected(State=state))
-    found = refuse(make_order(expect=Expectation(started_at=5)), inspected(State=state))
+    assert refuse(make_order(expect=Expectation(state="running")), inspected(State=state), Protection())
+    found = refuse(make_order(expect=Expectation(started_at=5)), inspected(State=state), Protection())
     assert found == "expected startedAt 5, found never"
 
 
@@ -210,3 +212,51 @@ def test_a_container_whose_last_action_expired_is_ready_for_the_next() -> None:
     assert under_way(queues) == []
     queues.done(entry("2", "a"))
     assert not queues.waiting
+
+
+def test_what_was_left_behind_is_looked_at_beside_a_full_house() -> None:
+    queues = Queues(parallel=1)
+    left = replace(entry("2", "b", deadline=5), left_behind=True)
+    for each in (entry("1", "a"), left, entry("3", "b"), entry("4", "c")):
+        queues.add(each)
+    assert under_way(queues) == ["1", "2"]
+    queues.done(entry("1", "a"))
+    assert under_way(queues) == ["4"]  # its own container waits for the look
+    queues.done(left)
+    queues.done(entry("4", "c"))
+    assert under_way(queues) == ["3"]
+
+
+def test_without_an_engine_only_what_was_left_behind_begins() -> None:
+    queues = Queues(parallel=8)
+    queues.add(entry("1", "a"))
+    queues.add(replace(entry("2", "b"), left_behind=True))
+    found = queues.next(may_act=False)
+    assert found is not None
+    assert found.id == "2"
+    assert queues.next(may_act=False) is None
+    assert under_way(queues) == ["1"]
+
+
+def test_what_was_left_behind_is_never_overdue() -> None:
+    queues = Queues(parallel=8)
+    queues.add(replace(entry("1", "a", deadline=5), left_behind=True))
+    queues.add(entry("2", "a", deadline=5))
+    assert [found.id for found in queues.overdue(10)] == ["2"]
+    assert under_way(queues) == ["1"]
+
+
+def test_what_is_refused_waits_for_no_container() -> None:
+    queues = Queues(parallel=8)
+    queues.add(entry("1", "a"))
+    queues.add(replace(entry("2", "a"), refusal="not signed"))
+    assert under_way(queues) == ["1", "2"]
+    queues.done(replace(entry("2", "a"), refusal="not signed"))
+    assert under_way(queues) == []
+
+
+def test_only_allowed_verbs_are_done() -> None:
+    assert forbidden(make_order(), frozenset({"stop"})) is None
+    assert forbidden(make_order(), frozenset({"start", "pause"})) == (
+        "this host does not allow stop, it allows pause, start (FLEETCAST_ALLOW_ACTIONS)"
+    )
