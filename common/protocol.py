@@ -6,12 +6,13 @@ A field marked optional is left out where it has no value; every other field is 
 
 import json
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from common.errors import ErrorCode, ProtocolError
 from common.models import (
+    MAX_TARGETS,
     ActionStatus,
     ActionVerb,
     Container,
@@ -21,6 +22,7 @@ from common.models import (
     HostMetrics,
     Millis,
     RequestId,
+    TargetIndex,
     WireModel,
 )
 
@@ -55,16 +57,33 @@ class Unsubscribe(WireModel):
     channels: _Channels
 
 
+class Target(WireModel):
+    """One of the containers that a message names."""
+
+    host: HostId | None = None
+    """May be left out while the fleet has one host."""
+    container_id: ContainerRef
+    """Id, unambiguous id prefix, or name."""
+    expect: Expectation | None = None
+    """Act only while this is still so."""
+
+
 class ContainerAction(WireModel):
-    """Do something to a container. Answered with `container-ack` messages, or with one `error`."""
+    """Do something to a container, or to each of several. Answered with `container-ack` messages, or with an `error`.
+
+    It names one container (`containerId`, with `host` and `expect`), or up to 100 in `targets`. Each target is an
+    action of its own, with its own acks and outcome; they are told apart by `target`, its index.
+    """
 
     type: Literal["container-action"]
     request_id: RequestId
     """Made by the client, unique: the idempotency key. Sent again, it gets the same action's present state."""
     host: HostId | None = None
     """May be left out while the fleet has one host."""
-    container_id: ContainerRef
-    """Id, unambiguous id prefix, or name."""
+    container_id: ContainerRef | None = None
+    """Id, unambiguous id prefix, or name. Required where there are no `targets`."""
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=MAX_TARGETS)] | None = None
+    """Several containers instead of one: then without `host`, `containerId` and `expect`."""
     action: ActionVerb
     timeout_sec: Annotated[int, Field(ge=0, le=3600)] | None = None
     """Docker's grace before it kills, for `stop` and `restart`; without it the container's own."""
@@ -72,6 +91,14 @@ class ContainerAction(WireModel):
     """What has not begun by then will not begin."""
     expect: Expectation | None = None
     """Act only while this is still so."""
+
+    @model_validator(mode="after")
+    def _names_one_or_several(self) -> Self:
+        if self.targets is None and self.container_id is None:
+            raise ValueError("containerId or targets is required")
+        if self.targets is not None and (self.container_id or self.host or self.expect):
+            raise ValueError("targets stands instead of host, containerId and expect")
+        return self
 
 
 class Ping(WireModel):
@@ -132,7 +159,8 @@ class Link(WireModel):
 
     state: LinkState
     reason: Annotated[str | None, Field(exclude_if=_absent)] = None
-    """Optional: `docker-unreachable`, `silent`, `stopped`, `never-seen`, `bus-unreachable`, ..."""
+    """Optional: `docker-unreachable`, `silent`, `stopped`, `never-seen`, `bus-unreachable`, ...; of a live executor:
+    `insecure-unsigned`, it does actions that nobody has signed."""
 
 
 class Links(WireModel):
@@ -162,6 +190,8 @@ class ContainerAck(WireModel):
 
     type: Literal["container-ack"] = "container-ack"
     request_id: RequestId
+    target: Annotated[TargetIndex | None, Field(exclude_if=_absent)] = None
+    """Optional: which of the message's targets this is about, from 0."""
     host: HostId
     container_id: str
     """All 64 characters, whatever the action named."""
@@ -173,6 +203,8 @@ class ContainerAck(WireModel):
     """Optional: why it is `failed`, `expired`, `rejected` or `unknown`."""
     duration_ms: Annotated[int | None, Field(exclude_if=_absent)] = None
     """Optional: how long Docker took."""
+    noop: Annotated[bool | None, Field(exclude_if=_absent)] = None
+    """Optional: true where it succeeded without a change, for it was so already."""
 
 
 class Heartbeat(WireModel):
@@ -192,6 +224,8 @@ class Error(WireModel):
     message: str
     request_id: Annotated[str | None, Field(exclude_if=_absent)] = None
     """Optional: the action's."""
+    target: Annotated[TargetIndex | None, Field(exclude_if=_absent)] = None
+    """Optional: which of the action's targets this is about; without it, all of them."""
 
 
 ServerMessage = Annotated[
@@ -223,7 +257,10 @@ def parse_server_message(text: str | bytes) -> ServerMessage:
 def _explain(invalid: ValidationError) -> str:
     """The first few problems in one line: `channels.0: Input should be a valid string`."""
     problems = invalid.errors(include_url=False, include_context=False, include_input=False)
-    told = [f"{_place(problem['type'], problem['loc'])}{problem['msg']}" for problem in problems[:3]]
+    told = [
+        f"{_place(problem['type'], problem['loc'])}{problem['msg'].removeprefix('Value error, ')}"
+        for problem in problems[:3]
+    ]
     return "; ".join(told)[:500]
 
 

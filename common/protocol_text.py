@@ -75,6 +75,41 @@ connection (1006): its backoff has to do. A load balancer should try another edg
 The other routes answer 503 with an `error` message, `unavailable`, while Redis is away.
 """
 
+_ACTIONS = """## Actions
+
+An action happens once or not at all, before its deadline or not at all, on the container that was seen or not at all.
+
+- `requestId` is the idempotency key, for 24 hours. Whoever sends it again, over whichever edge, starts nothing new: it
+  gets the present state, then the rest of the acks. With `targets`, `requestId` and the target's index are the key.
+- A name or an id prefix is resolved to a full id when the action is accepted; it goes to that container, and never to
+  another one of the same name.
+- The deadline is `expiresInSec` after it was accepted, on Redis' clock: what the executor has not begun by then it does
+  not begin. `running` says that Docker is being asked just now.
+- On one container actions go one after the other, in order of arrival; others are not held up.
+
+| status | means | Docker was asked |
+|---|---|---|
+| `accepted` | it waits for its turn on its host | no |
+| `running` | it is being done | yes, or just about to be |
+| `succeeded` | it was done; with `noop`, it was so already | yes |
+| `failed` | Docker refused; `error` has Docker's words | yes |
+| `expired` | it was not begun before its deadline | no |
+| `rejected` | it may not be done, or the container is not as expected: `error` says what was found | no |
+| `unknown` | nobody can tell whether it was done; `error` says what was seen. It is not repeated | perhaps |
+
+`expired` comes from an edge where no executor takes the action: a second or two after the deadline.
+
+### Over HTTP
+
+- `POST /api/hosts/{host}/containers/{id}/actions` with `action`, and optionally `requestId`, `timeoutSec`,
+  `expiresInSec` and `expect`, as JSON: answers 202 with the action's record and its `Location`; 200 where a
+  repeated `requestId` finds it settled.
+- `GET /api/actions/{host}/{requestId}`: the record; `?target=3` for one of several. 404 `unknown-action` after a day.
+- `GET /api/audit?host=&actor=&container=&before=&limit=`, for admins: `{"entries": [...], "before": ...}`, the records
+  of settled actions, newest first. `before` is what to ask for the next page with; `null` where that was all. A page
+  may be longer than `limit` by what was settled in its last millisecond, and shorter where few of many entries match.
+"""
+
 _EVENTS = """## Server-sent events
 
 `GET /api/events?channels=hosts,metrics:web-1`: what a subscriber to these channels gets, one message a `data:` line,
@@ -102,6 +137,11 @@ _LIMITS = (
         "messages of a client, 10 s' worth at once",
         "error `rate-limited`, not read; 1008 for who keeps at it",
     ),
+    (
+        "max_actions_per_sec",
+        "actions of a client, 10 s' worth at once, each target counted",
+        "error `rate-limited`, none of the message is begun",
+    ),
     ("max_message_bytes", "one message of a client", "1009"),
     ("max_pending_bytes", "acks and errors that wait for a client to read them", "4409"),
     ("slow_client_sec", "time in which a client reads nothing", "cut off, without a close code"),
@@ -115,6 +155,7 @@ _ERRORS: dict[ErrorCode, str] = {
     "unknown-host": "the action names no host that has been seen, or none while the fleet has several",
     "unknown-container": "no container of this host has this id, id prefix or name",
     "ambiguous-container": "several containers have this id prefix",
+    "unknown-action": "no action of this host has this `requestId`, or it was more than a day ago",
     "forbidden": "the role may not do this",
     "unauthenticated": "not signed in",
     "rate-limited": "too much at once; try again",
@@ -143,6 +184,7 @@ def protocol_markdown() -> str:
         "## Error codes\n\n| code | meaning |\n|---|---|",
         *(f"| `{code}` | {_ERRORS[code]} |" for code in get_args(ErrorCode)),
         _CODES,
+        _ACTIONS,
         _EVENTS,
         _limits(),
     ]

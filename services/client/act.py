@@ -247,7 +247,7 @@ def _describe(ack: ContainerAck) -> Text:
     text = Text(ack.status, _STATUS_STYLES.get(ack.status, "bold red"))
     if ack.status == "succeeded" and ack.duration_ms is not None:
         took = f"{ack.duration_ms} ms" if ack.duration_ms < 1000 else f"{ack.duration_ms / 1000:.1f} s"
-        text.append(f" in {took}", "not bold default")
+        text.append(f" in {took}{' (it was so already)' if ack.noop else ''}", "not bold default")
     if ack.error:
         text.append(f": {plain(ack.error)}", "not bold default")
     return text

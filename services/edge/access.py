@@ -29,13 +29,17 @@ LOCAL = Identity("local", "admin")
 
 
 def authorise(
-    identity: Identity, permission: Permission, host: str | None = None, request_id: str | None = None
+    identity: Identity,
+    permission: Permission,
+    host: str | None = None,
+    request_id: str | None = None,
+    target: int | None = None,
 ) -> None:
     """Returns if this identity may do this (to this host). Raises ProtocolError (`forbidden`)."""
     if permission not in _PERMISSIONS[identity.role]:
-        raise ProtocolError("forbidden", f"the role {identity.role} may not {permission}", request_id)
+        raise ProtocolError("forbidden", f"the role {identity.role} may not {permission}", request_id, target)
     if host is not None and not identity.sees(host):
-        raise ProtocolError("forbidden", f"this sign-in is not for the host {host}", request_id)
+        raise ProtocolError("forbidden", f"this sign-in is not for the host {host}", request_id, target)
 
 
 class Gatekeeper:

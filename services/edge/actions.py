@@ -1,4 +1,4 @@
-"""Actions as an edge sees them: resolves what a client means, submits it, and passes acks on to whoever waits.
+"""Actions as an edge sees them: finds what a client means, signs and submits it, and passes acks on to whoever waits.
 
 Acks on the bus are a hint; what is waited for is also read from its record, after every resubscription and now and
 then, and an action that no executor has taken by its deadline is settled as expired.
@@ -11,34 +11,39 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from common.actions import Actions, acknowledge
+from common.actions import AUDIT_MAX, Actions, Outcome, acknowledge, order_of
 from common.bus import Bus
-from common.envelope import unwrap
 from common.errors import BusError, MalformedError, ProtocolError
-from common.models import FINAL_STATUSES, ActionOrder, ActionRecord, ActionStatus, Container
-from common.protocol import ContainerAck, ContainerAction, ContainersMessage
+from common.models import FINAL_STATUSES, ActionKey, ActionOrder, ActionRecord, ActionStatus
+from common.protocol import ContainerAck
+from common.signing import Signer
 from common.telemetry import malformed
 from common.tokens import Identity
 from services.edge.access import authorise
 from services.edge.client import Client
 from services.edge.hub import Hub
+from services.edge.targets import Snapshots, Wanted, resolve
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
 """Actions waited for on one edge; more are refused as `rate-limited`."""
 
-_LATE_MS = 1_000
+_LATE_MS = 500
 """An executor's own word on a deadline comes first; after this the edge gives it."""
 
+_READ_AT_ONCE = 200
+
 _RANK: dict[ActionStatus, int] = {**dict.fromkeys(FINAL_STATUSES, 2), "accepted": 0, "running": 1}
+
+HearAcks = Callable[[str], Awaitable[None]]
+"""Waits until a host's acks are heard here."""
 
 
 @dataclass
 class _Waiting:
     """An action that somebody here waits for."""
 
-    order: ActionOrder
     told: dict[Client, int] = field(default_factory=dict)
     """Client → rank of the last status it was told; it only goes up."""
 
@@ -46,52 +51,83 @@ class _Waiting:
 class ActionDesk:
     """One edge's waiting actions."""
 
-    def __init__(self, bus: Bus, hub: Hub, edge_id: str, sweep_every_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        hub: Hub,
+        edge_id: str,
+        signer: Signer | None = None,
+        audit_max: int = AUDIT_MAX,
+        sweep_every_s: float = 1.0,
+    ) -> None:
+        """`signer` None: orders go out unsigned, and executors that were not told to do such refuse them."""
         self._bus = bus
         self._hub = hub
-        self._actions = Actions(bus)
+        self._actions = Actions(bus, audit_max)
+        self._snapshots = Snapshots(bus)
         self._edge_id = edge_id
+        self._signer = signer
         self._sweep_every_s = sweep_every_s
-        self._waiting: dict[tuple[str, str], _Waiting] = {}
+        self._waiting: dict[ActionKey, _Waiting] = {}
         self._check_now = asyncio.Event()
         self.hosts: set[str] = set()
         """Hosts whose acks are listened to: those that an action here has been for."""
 
     async def submit(
-        self, client: Client, asked: ContainerAction, identity: Identity, hear_acks: Callable[[str], Awaitable[None]]
-    ) -> None:
-        """Submits an action for a client, or joins it to the one that has its request id. Raises ProtocolError."""
-        host = self._resolve_host(asked, identity)
-        authorise(identity, "act", host, asked.request_id)
+        self, wanted: Wanted, identity: Identity, hear_acks: HearAcks, client: Client | None = None
+    ) -> ActionRecord:
+        """Submits an action, or finds the one that has its key already. `client`: hears how it stands, and every step
+        from then on. Raises ProtocolError."""
+        host = self._resolve_host(wanted, identity)
+        authorise(identity, "act", host, wanted.request_id, wanted.target)
         if len(self._waiting) >= MAX_WAITING:
-            raise ProtocolError("rate-limited", "too many actions are under way here; try again", asked.request_id)
+            raise wanted.refused("rate-limited", "too many actions are under way here; try again")
         if not self._bus.available:
-            raise ProtocolError("unavailable", "not accepted: Redis is away; send it again later", asked.request_id)
+            raise wanted.refused("unavailable", "not accepted: Redis is away; send it again later")
+        key = wanted.key(host)
         try:
             async with asyncio.timeout(5.0):
-                await hear_acks(host)
-                record = await self._actions.read(host, asked.request_id)
-                order = _order_of(record) if record else await self._order(host, asked, identity.user)
-                waiting = self._waiting.setdefault((host, asked.request_id), _Waiting(order))
-                waiting.told[client] = -1
-                record = await self._actions.submit(order)
+                if client is not None:
+                    await hear_acks(host)
+                record = await self._actions.read(key)
+                if record is None:
+                    order = await self._order(host, wanted, identity.user)
+                if client is not None:
+                    self._waiting.setdefault(key, _Waiting()).told[client] = -1
+                if record is None:
+                    signed = self._signer.sign(order.model_dump_json().encode()) if self._signer else None
+                    record = await self._actions.submit(order, signed)
         except (BusError, TimeoutError) as error:
-            self._forget(client, host, asked.request_id)
-            raise ProtocolError(
+            self._forget(client, key)
+            raise wanted.refused(
                 "unavailable",
                 f"whether the action was accepted is not known; send it again with the same requestId: {error}",
-                asked.request_id,
             ) from error
         except MalformedError as error:
-            self._forget(client, host, asked.request_id)
+            self._forget(client, key)
             malformed.labels("action record").inc()
-            raise ProtocolError("unavailable", f"the record cannot be read: {error}", asked.request_id) from error
+            raise wanted.refused("unavailable", f"the record cannot be read: {error}") from error
         self._tell(acknowledge(record))
+        return record
+
+    async def look(self, key: ActionKey) -> ActionRecord | None:
+        """How an action stands; one that nobody has taken in time has expired. Raises ProtocolError."""
+        try:
+            record = await self._actions.read(key)
+            if record is not None and self._is_late(record):
+                await self._expire(record)
+                record = await self._actions.read(key)
+        except BusError as error:
+            raise ProtocolError("unavailable", f"Redis is away; ask again later: {error}") from error
+        except MalformedError as error:
+            malformed.labels("action record").inc()
+            raise ProtocolError("unavailable", f"the record cannot be read: {error}") from error
+        return record
 
     def leave(self, client: Client) -> None:
         """A client has gone; its actions go on without it."""
         for key in [key for key, waiting in self._waiting.items() if client in waiting.told]:
-            self._forget(client, *key)
+            self._forget(client, key)
 
     def is_waited_for(self, client: Client) -> bool:
         """Whether a client waits for the end of an action."""
@@ -127,26 +163,30 @@ class ActionDesk:
                 logger.debug("records not read: %s", error)
 
     async def _sweep(self) -> None:
-        for (host, request_id), waiting in list(self._waiting.items()):
-            try:
-                record = await self._actions.read(host, request_id)
-            except MalformedError as error:
-                malformed.labels("action record").inc()
-                logger.warning("skipping the record of %s on %s: %s", request_id, host, error)
-                continue
-            if record is None:
-                continue
-            late = self._bus.clock.now_ms() > record.deadline + _LATE_MS
-            if record.status == "accepted" and late:
-                # The entry itself stays in the stream: an executor that comes back finds it settled and drops it.
-                await self._actions.settle(
-                    waiting.order, "0-0", "", "expired", error="no executor took it before its deadline"
-                )
-            else:
-                self._tell(acknowledge(record))
+        keys = list(self._waiting)
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            some = keys[start : start + _READ_AT_ONCE]
+            for key, record in zip(some, await self._actions.read_all(some), strict=True):
+                if isinstance(record, MalformedError):
+                    malformed.labels("action record").inc()
+                    logger.warning("skipping the record of %s on %s: %s", key, key.host, record)
+                elif record is not None and self._is_late(record):
+                    await self._expire(record)
+                elif record is not None:
+                    self._tell(acknowledge(record))
+
+    def _is_late(self, record: ActionRecord) -> bool:
+        return record.status == "accepted" and self._bus.clock.now_ms() > record.deadline + _LATE_MS
+
+    async def _expire(self, record: ActionRecord) -> None:
+        """Everybody hears of it over the bus. The entry itself stays in the stream: an executor that comes back finds
+        it settled and drops it."""
+        outcome = Outcome("expired", "no executor took it before its deadline")
+        await self._actions.settle(order_of(record), "0-0", "", outcome)
 
     def _tell(self, ack: ContainerAck) -> None:
-        waiting = self._waiting.get((ack.host, ack.request_id))
+        key = ActionKey(ack.host, ack.request_id, ack.target)
+        waiting = self._waiting.get(key)
         if waiting is None:
             return
         rank = _RANK[ack.status]
@@ -156,78 +196,39 @@ class ActionDesk:
                 waiting.told[client] = rank
                 client.put(body)
         if ack.status in FINAL_STATUSES:
-            del self._waiting[(ack.host, ack.request_id)]
+            del self._waiting[key]
 
-    def _forget(self, client: Client, host: str, request_id: str) -> None:
-        waiting = self._waiting.get((host, request_id))
-        if waiting is not None:
+    def _forget(self, client: Client | None, key: ActionKey) -> None:
+        waiting = self._waiting.get(key)
+        if waiting is not None and client is not None:
             waiting.told.pop(client, None)
             if not waiting.told:
-                del self._waiting[(host, request_id)]
+                del self._waiting[key]
 
-    def _resolve_host(self, asked: ContainerAction, identity: Identity) -> str:
+    def _resolve_host(self, wanted: Wanted, identity: Identity) -> str:
         if self._hub.hosts is None:
-            raise ProtocolError("unavailable", "not accepted: this edge is still starting", asked.request_id)
+            raise wanted.refused("unavailable", "not accepted: this edge is still starting")
         hosts = [status.host for status in self._hub.hosts if identity.sees(status.host)]
-        if asked.host is None:
+        if wanted.host is None:
             if len(hosts) == 1:
                 return hosts[0]
-            raise ProtocolError("unknown-host", f"host: name one, the fleet has {len(hosts)}", asked.request_id)
-        if asked.host not in hosts:
-            raise ProtocolError("unknown-host", f"host: no host {asked.host!r} has been seen", asked.request_id)
-        return asked.host
+            raise wanted.refused("unknown-host", f"host: name one, the fleet has {len(hosts)}")
+        if wanted.host not in hosts:
+            raise wanted.refused("unknown-host", f"host: no host {wanted.host!r} has been seen")
+        return wanted.host
 
-    async def _order(self, host: str, asked: ContainerAction, actor: str) -> ActionOrder:
-        container = resolve(asked.container_id, await self._containers(host), asked.request_id)
+    async def _order(self, host: str, wanted: Wanted, actor: str) -> ActionOrder:
+        container_id, name = resolve(wanted, await self._snapshots.containers(host))
         return ActionOrder(
-            request_id=asked.request_id,
+            request_id=wanted.request_id,
+            target=wanted.target,
             host=host,
-            container_id=container.id,
-            action=asked.action,
+            container_id=container_id,
+            name=name,
+            action=wanted.action,
             actor=actor,
             edge_id=self._edge_id,
-            deadline=self._bus.clock.now_ms() + asked.expires_in_sec * 1000,
-            timeout_sec=asked.timeout_sec,
-            expect=asked.expect,
+            deadline=self._bus.clock.now_ms() + wanted.expires_in_sec * 1000,
+            timeout_sec=wanted.timeout_sec,
+            expect=wanted.expect,
         )
-
-    async def _containers(self, host: str) -> tuple[Container, ...]:
-        [payload] = await self._bus.last_states([(host, "containers")])
-        if payload is None:
-            return ()
-        try:
-            return ContainersMessage.model_validate_json(unwrap(payload)[1]).data
-        except (MalformedError, ValidationError) as error:
-            malformed.labels("last state").inc()
-            logger.warning("the containers of %s cannot be read: %s", host, str(error).splitlines()[0])
-            return ()
-
-
-def resolve(reference: str, containers: tuple[Container, ...], request_id: str | None = None) -> Container:
-    """The container that is meant by an id, a name, or an unambiguous id prefix, in this order.
-
-    Raises ProtocolError: `unknown-container`, `ambiguous-container`.
-    """
-    for container in containers:
-        if reference in (container.id, container.name):
-            return container
-    begun = [container for container in containers if container.id.startswith(reference)]
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        names = ", ".join(container.name for container in begun[:5])
-        raise ProtocolError("ambiguous-container", f"containerId: {reference!r} may be {names}", request_id)
-    raise ProtocolError("unknown-container", f"containerId: no container {reference!r} on this host", request_id)
-
-
-def _order_of(record: ActionRecord) -> ActionOrder:
-    """The order of an action that is there already: the record answers, so what else it asked for does not matter."""
-    return ActionOrder(
-        request_id=record.request_id,
-        host=record.host,
-        container_id=record.container_id,
-        action=record.action,
-        actor=record.actor,
-        edge_id="",
-        deadline=record.deadline,
-    )

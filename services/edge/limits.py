@@ -1,6 +1,7 @@
 """How much one client, one address and all of them together may ask for. Pure."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
 from ipaddress import ip_address
 
 
@@ -15,14 +16,32 @@ class TokenBucket:
         self._tokens = burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Takes one; False where there is none."""
+    def take(self, now: float, count: int = 1) -> bool:
+        """Takes as many, or none and False where there are fewer."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1.0:
+        if self._tokens < count:
             return False
-        self._tokens -= 1.0
+        self._tokens -= count
         return True
+
+
+class TokenBuckets:
+    """A bucket each for whoever asks; beyond `max_kept`, whoever has asked for nothing longest begins anew."""
+
+    def __init__(self, rate: float, burst: float, max_kept: int = 10_000) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._max_kept = max_kept
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def take(self, who: Hashable, now: float) -> bool:
+        """Takes one of their own; False where there is none."""
+        bucket = self._buckets.pop(who, None) or TokenBucket(self._rate, self._burst, now)
+        self._buckets[who] = bucket
+        if len(self._buckets) > self._max_kept:
+            self._buckets.popitem(last=False)
+        return bucket.take(now)
 
 
 class Room:

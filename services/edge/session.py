@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from common.errors import ProtocolError
+from common.models import MAX_TARGETS
 from common.protocol import (
     ClientMessage,
     ContainerAction,
@@ -25,6 +26,7 @@ from services.edge.frames import PING
 from services.edge.limits import TokenBucket
 from services.edge.member import Member, closed
 from services.edge.strikes import Strikes
+from services.edge.targets import Wanted, wanted_of
 
 if TYPE_CHECKING:
     from services.edge.app import Edge
@@ -35,7 +37,10 @@ logger = logging.getLogger(__name__)
 refused = Counter("fleetcast_client_errors_total", "Messages of clients answered with an error", ["code"])
 
 MAX_ACTIONS_UNDER_WAY = 64
-"""Submissions of one client at the same time; more are refused as `rate-limited`."""
+"""Messages of one client that are being submitted at the same time; more are refused as `rate-limited`."""
+
+SUBMIT_AT_ONCE = 8
+"""Targets of one message that are being submitted at the same time; the others wait for them."""
 
 BURST_SEC = 10
 """So many seconds' worth of messages may come at once: a page that loads, a restart of a whole stack."""
@@ -44,13 +49,14 @@ BURST_SEC = 10
 class Session(Member):
     """A client over a WebSocket."""
 
-    __slots__ = ("_actions", "_connection", "_rate", "_strikes")
+    __slots__ = ("_action_rate", "_actions", "_connection", "_rate", "_strikes")
 
     _connection: "Connection"
 
     def __init__(self, edge: "Edge", identity: Identity, address: str) -> None:
         super().__init__(edge, identity, address)
         self._rate: TokenBucket | None = None
+        self._action_rate: TokenBucket | None = None
         self._strikes: Strikes | None = None
         self._actions: set[asyncio.Task[None]] | None = None
 
@@ -160,22 +166,41 @@ class Session(Member):
             self._actions = set()
         if len(self._actions) >= MAX_ACTIONS_UNDER_WAY:
             raise ProtocolError("rate-limited", "too many actions at once", message.request_id)
-        task = self.edge.tasks.create_task(self._act(message), name=f"action {message.request_id}")
+        wanted = wanted_of(message)
+        now = time.monotonic()
+        rate = self.edge.settings.max_actions_per_sec
+        if self._action_rate is None:
+            self._action_rate = TokenBucket(rate, max(rate * BURST_SEC, MAX_TARGETS), now)
+        if not self._action_rate.take(now, len(wanted)):
+            told = f"too many actions, {rate:g} a second are allowed: none of these was begun"
+            raise ProtocolError("rate-limited", told, message.request_id)
+        task = self.edge.tasks.create_task(self._act(wanted), name=f"action {message.request_id}")
         self._actions.add(task)
         task.add_done_callback(self._actions.discard)
 
-    async def _act(self, message: ContainerAction) -> None:
+    async def _act(self, wanted: list[Wanted]) -> None:
+        some = asyncio.Semaphore(SUBMIT_AT_ONCE)
+
+        async def submit(one: Wanted) -> None:
+            async with some:
+                await self._submit(one)
+
+        async with asyncio.TaskGroup() as submissions:
+            for one in wanted:
+                submissions.create_task(submit(one))
+
+    async def _submit(self, one: Wanted) -> None:
         try:
-            await self.edge.desk.submit(self.client, message, self.identity, self.edge.relay.hear_acks)
+            await self.edge.desk.submit(one, self.identity, self.edge.relay.hear_acks, self.client)
         except ProtocolError as error:
             self._refuse(error)
         except Exception:
             logger.exception("an action failed")
-            self._refuse(ProtocolError("unavailable", "the edge failed; its log says why", message.request_id))
+            self._refuse(one.refused("unavailable", "the edge failed; its log says why"))
 
     def _say(self, message: Heartbeat | Error) -> None:
         self.client.put(message.model_dump_json().encode())
 
     def _refuse(self, error: ProtocolError) -> None:
         refused.labels(error.code).inc()
-        self._say(Error(code=error.code, message=error.message, request_id=error.request_id))
+        self._say(Error(code=error.code, message=error.message, request_id=error.request_id, target=error.target))

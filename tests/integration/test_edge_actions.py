@@ -13,16 +13,17 @@ from tests.support import eventually
 
 
 @pytest.fixture
-async def edge(valkey: EmbeddedServer) -> AsyncIterator[RunningEdge]:
-    async with running_edge(valkey.url) as running:
-        yield running
-
-
-@pytest.fixture
 async def host(bus: Bus) -> AsyncIterator[FakeHost]:
     async with fake_host(bus) as fake:
         await fake.publish_containers(container("web", ID_A), container("db", ID_B))
         yield fake
+
+
+@pytest.fixture
+async def edge(valkey: EmbeddedServer, host: FakeHost) -> AsyncIterator[RunningEdge]:
+    """Started after the host, so that it knows it from the beginning."""
+    async with running_edge(valkey.url) as running:
+        yield running
 
 
 async def ask(

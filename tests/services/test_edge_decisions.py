@@ -7,13 +7,14 @@ import pytest
 from common.bus import RosterReading
 from common.errors import ProtocolError
 from common.keys import Worker
-from services.edge.actions import resolve
+from common.protocol import ContainerAction, Target
 from services.edge.drain import announce, batch_size, retry_after_ms
-from services.edge.limits import Room, TokenBucket
+from services.edge.limits import Room, TokenBucket, TokenBuckets
 from services.edge.origin import is_allowed, parse_origins
 from services.edge.pace import Pace
 from services.edge.roster import GONE_AFTER_MS, LIVE_WITHIN_MS, host_statuses, without_bus
 from services.edge.strikes import Strikes
+from services.edge.targets import Wanted, resolve, wanted_of
 from tests.samples import ID_A, ID_B, container
 
 # Roster
@@ -35,6 +36,7 @@ def reading(
         (0, "gone docker-unreachable", ("gone", "docker-unreachable")),
         (0, "gone stopped", ("gone", "stopped")),
         (GONE_AFTER_MS + 1, "gone docker-unreachable", ("gone", "silent")),
+        (0, "live insecure-unsigned", ("live", "insecure-unsigned")),
         (0, "rubbish", ("stalled", "unknown")),
         (0, "", ("stalled", "unknown")),
     ],
@@ -60,20 +62,57 @@ def test_without_the_bus_nothing_is_called_live() -> None:
 # Containers
 
 
+def wanted(reference: str) -> Wanted:
+    asked = ContainerAction(
+        type="container-action", request_id="r-1", action="stop", targets=(Target(container_id=reference),)
+    )
+    [one] = wanted_of(asked)
+    return one
+
+
 def test_a_container_is_found_by_id_name_or_unambiguous_prefix() -> None:
     fleet = (container("web", ID_A), container("db", ID_B), container("b2", "c3" * 32))
-    assert resolve(ID_B, fleet).name == "db"
-    assert resolve("web", fleet).id == ID_A
-    assert resolve("a1a1", fleet).id == ID_A
-    assert resolve("b2", fleet).name == "b2", "a name comes before a prefix"
+    assert resolve(wanted(ID_B), fleet) == (ID_B, "db")
+    assert resolve(wanted("web"), fleet) == (ID_A, "web")
+    assert resolve(wanted("a1a1"), fleet) == (ID_A, "web")
+    assert resolve(wanted("b2"), fleet) == ("c3" * 32, "b2"), "a name comes before a prefix"
+
+
+def test_a_full_id_that_nobody_here_knows_is_left_to_the_executor() -> None:
+    assert resolve(wanted("0f" * 32), (container("web", ID_A),)) == ("0f" * 32, "")
 
 
 @pytest.mark.parametrize(("reference", "code"), [("nope", "unknown-container"), ("a", "ambiguous-container")])
 def test_a_container_that_is_not_there_or_may_be_several_is_refused(reference: str, code: str) -> None:
     fleet = (container("web", ID_A), container("db", "ab" * 32))
     with pytest.raises(ProtocolError) as raised:
-        resolve(reference, fleet, "r-1")
-    assert (raised.value.code, raised.value.request_id) == (code, "r-1")
+        resolve(wanted(reference), fleet)
+    assert (raised.value.code, raised.value.request_id, raised.value.target) == (code, "r-1", 0)
+
+
+def test_a_message_that_names_one_container_has_no_targets() -> None:
+    asked = ContainerAction(
+        type="container-action", request_id="r", host="h", container_id="web", action="kill", timeout_sec=3
+    )
+    [one] = wanted_of(asked)
+    assert (one.target, one.host, one.container, one.timeout_sec, one.expires_in_sec) == (None, "h", "web", 3, 30)
+
+
+def test_each_who_asks_has_a_bucket_and_who_was_silent_longest_begins_anew() -> None:
+    buckets = TokenBuckets(rate=1, burst=1, max_kept=2)
+    assert buckets.take("a", 0)
+    assert not buckets.take("a", 0.5)
+    assert buckets.take("b", 0.5)
+    assert buckets.take("c", 0.5)  # a's is forgotten
+    assert not buckets.take("b", 0.6)
+    assert buckets.take("a", 0.6)
+
+
+def test_a_bucket_gives_all_or_nothing() -> None:
+    bucket = TokenBucket(rate=1, burst=10, now=0)
+    assert bucket.take(0, 8)
+    assert not bucket.take(0, 3)
+    assert bucket.take(0, 2)
 
 
 # Origins
