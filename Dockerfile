@@ -34,8 +34,9 @@ LABEL org.opencontainers.image.title="Fleetcast" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       fleetcast.protect="true"
-# What a volume mounted here takes its owner from: the secret's, and the server's data.
-RUN mkdir -p /var/lib/fleetcast/secret /var/lib/fleetcast/redis /run/fleetcast \
+# What a volume mounted here takes its owner from: the secrets', the public key's, which others may read, and the
+# server's data.
+RUN mkdir -p /var/lib/fleetcast/secret /var/lib/fleetcast/verify /var/lib/fleetcast/redis /run/fleetcast \
     && chown -R 10001:10001 /var/lib/fleetcast /run/fleetcast \
     && chmod 0700 /var/lib/fleetcast/secret /var/lib/fleetcast/redis
 COPY --from=build /opt/fleetcast /opt/fleetcast

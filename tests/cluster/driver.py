@@ -162,6 +162,16 @@ class Cluster(Compose):
             lambda: self.ready_edges() == edges, within_s, every_s=0.1, what=f"{edges} ready edges at the load balancer"
         )
 
+    def verify_key(self) -> str:
+        """The public key of the edges' signatures, as the log of `secret` shows it."""
+        [container] = self.containers("secret", stopped=True)
+        [line] = {line for line in docker("logs", container).splitlines() if "FLEETCAST_ACTION_VERIFY_KEY=" in line}
+        return line.partition("FLEETCAST_ACTION_VERIFY_KEY=")[2]
+
+    def redis(self, *command: str) -> str:
+        """A command to the server, by its own client."""
+        return self.compose("exec", "-T", "redis", "valkey-cli", *command)
+
     def token(self, *options: str, role: str = "admin", ttl: str = "1h") -> str:
         made = ("--sub", "tester", "--role", role, "--ttl", ttl, *options)
         if made not in self._tokens:

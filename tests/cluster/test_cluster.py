@@ -267,13 +267,52 @@ async def test_fleetcasts_own_containers_are_not_acted_on(cluster: Cluster) -> N
         await eventually(lambda: viewer.version("containers", HOST) > (0, 0), what="the containers")
         shown = {one["id"]: one["protected"] for one in viewer.newest["containers", HOST]["data"]}
         assert {shown.get(id_) for id_ in own} == {True}
-        outcomes = await gather_all([viewer.act(request_id("own"), id_, "kill", host=HOST) for id_ in own], 20)
+        outcomes = await gather_all([viewer.act(request_id("own"), id_, "restart", host=HOST) for id_ in own], 20)
         assert {outcome["status"] for outcome in outcomes} == {"rejected"}
         assert all("protected" in outcome["error"] for outcome in outcomes)
         after = {container["Id"]: container for container in await aside(cluster.inspect)}
         assert {id_: c["State"]["StartedAt"] for id_, c in own.items()} == {
             id_: c["State"]["StartedAt"] for id_, c in after.items()
         }
+
+
+def test_only_edges_have_what_actions_are_signed_with(cluster: Cluster) -> None:
+    def volumes(service: str) -> dict[str, bool]:
+        """Volume → whether it may be written."""
+        mounts = [mount for container in cluster.inspect(service, stopped=True) for mount in container["Mounts"]]
+        return {m["Name"].removeprefix(f"{cluster.project}_"): m["RW"] for m in mounts if m["Type"] == "volume"}
+
+    assert volumes("edge") == {"secret": False}
+    assert volumes("executor") == {"verify": False}
+    assert volumes("collector-containers") == volumes("collector-metrics") == volumes("haproxy") == {}
+    executor = cluster.containers("executor")[0]
+    assert "PUBLIC KEY" in docker("exec", executor, "cat", "/var/lib/fleetcast/verify/action-verify-key.pem")
+
+
+async def test_whoever_writes_to_redis_makes_no_host_act(cluster: Cluster, targets: Targets) -> None:
+    async with viewers(cluster.ws, cluster.token(), 1, host=HOST) as [viewer]:
+        await knows(viewer, targets)
+        before = await aside(targets.starts)
+        [id_] = [one["id"] for one in viewer.newest["containers", HOST]["data"] if one["name"] == targets.names[0]]
+        wanted = request_id("forged")
+        order = {
+            "requestId": wanted,
+            "host": HOST,
+            "containerId": id_,
+            "action": "restart",
+            "actor": "ops",
+            "edgeId": "edge-1",
+            "deadline": int(time.time() * 1000) + 60_000,
+        }
+        await aside(cluster.redis, "XADD", f"fc:{{{HOST}}}:actions", "*", "order", json.dumps(order))
+        outcome = f"fc:{{{HOST}}}:action:{wanted}"
+
+        def rejected() -> bool:
+            return cluster.redis("HGET", outcome, "status") == "rejected"
+
+        await eventually(lambda: aside(rejected), 10, what="the rejection")
+        assert "not signed" in await aside(cluster.redis, "HGET", outcome, "error")
+        assert await aside(targets.starts) == before
 
 
 async def knows(viewer: Viewer, targets: Targets) -> None:

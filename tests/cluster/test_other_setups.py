@@ -132,6 +132,7 @@ async def test_a_second_host_without_an_engine_shows_its_metrics_and_says_what_i
             "FLEETCAST_HOST_ID": "second",
             "FLEETCAST_REDIS_URL": f"rediss://:{PASSWORD}@{NAME}:6380?ssl_ca_certs=/etc/fleetcast/ca.pem",
             "FLEETCAST_CA_FILE": str(certificate.ca),
+            "FLEETCAST_ACTION_VERIFY_KEY": cluster.verify_key(),
             "FLEETCAST_DOCKER_SOCKET": "/dev/null",  # as good as none
         },
     )
