@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from redis.exceptions import ResponseError
 
-from common.actions import Actions, parse_order
+from common.actions import ORDER_FIELD, Actions, Outcome, parse_order
 from common.bus import READ_BLOCK_MS, Bus
 from common.keys import EXECUTOR_GROUP, Keys
 
@@ -49,6 +49,6 @@ class StandInExecutor:
                     EXECUTOR_GROUP, EXECUTOR_GROUP, {stream: ">"}, count=64, block=READ_BLOCK_MS
                 )
             for entry_id, fields in answer[0][1] if answer else ():
-                order = parse_order(fields)
+                order = parse_order(fields[ORDER_FIELD.encode()])
                 await self._actions.claim(order, "fanout")
-                await self._actions.settle(order, entry_id.decode(), "fanout", "succeeded", duration_ms=0)
+                await self._actions.settle(order, entry_id.decode(), "fanout", Outcome("succeeded", duration_ms=0))

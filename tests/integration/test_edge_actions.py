@@ -97,16 +97,14 @@ async def test_an_outcome_is_told_even_if_its_ack_is_lost(edge: RunningEdge, hos
         assert (done.status, done.duration_ms) == ("succeeded", 12)
 
 
-@pytest.mark.parametrize("payload", [b"rubbish", b"{}", b'{"type":"container-ack"}', b"\xff"])
-async def test_rubbish_on_the_acks_channel_is_skipped(
-    edge: RunningEdge, host: FakeHost, bus: Bus, payload: bytes
-) -> None:
+async def test_rubbish_on_the_acks_channel_is_skipped(edge: RunningEdge, host: FakeHost, bus: Bus) -> None:
     async with edge.client("hosts") as client:
         await knows(client, "web-1")
-        await ask(client, "r-1", expiresInSec=2)
+        await ask(client, "r-1", expiresInSec=1)
         await answer(client, "r-1")
-        with bus.reaching() as redis:
-            assert await redis.spublish(bus.keys.acks("web-1"), payload) == 1
+        for payload in (b"rubbish", b"{}", b'{"type":"container-ack"}', b"\xff"):
+            with bus.reaching() as redis:
+                assert await redis.spublish(bus.keys.acks("web-1"), payload) == 1
         assert (await answer(client, "r-1")).status == "expired"
 
 

@@ -17,8 +17,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from common.actions import Actions
+from common.actions import Actions, Outcome, order_of
 from common.bus import Bus
+from common.models import ActionKey
 from services.edge.drain import drain
 from services.embedded import EmbeddedServer
 from services.processes import end, spawn
@@ -67,8 +68,10 @@ async def test_who_waits_for_an_ack_is_told_last_and_has_it_by_then(
         await begin_an_action(client)
         going = asyncio.create_task(drain(edge.server.edge, 60))
         assert (await closing(other.connection))[0] == 1012
-        order = edge.server.edge.desk._waiting["web-1", "r-1"].order
-        await Actions(bus).settle(order, "0-0", "", "succeeded")
+        actions = Actions(bus)
+        record = await actions.read(ActionKey("web-1", "r-1"))
+        assert record is not None
+        await actions.settle(order_of(record), "0-0", "", Outcome("succeeded"))
         ack = await client.until(lambda m: m.type == "container-ack")
         assert ack.status == "succeeded"
         assert (await closing(client.connection))[0] == 1012

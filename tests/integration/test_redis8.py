@@ -10,7 +10,7 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from common.actions import Actions
+from common.actions import Actions, Outcome
 from common.bus import Bus
 from common.keys import Keys
 from common.models import ActionOrder
@@ -69,7 +69,7 @@ async def test_an_action_is_accepted_once_claimed_once_and_settled_once(redis_ur
                 assert await actions.claim(order, tenure.token) == "claimed"
                 assert await actions.claim(order, "somebody else") == "taken"
                 assert (await client.get("container-ack")).status == "running"
-                assert await actions.settle(order, entry_id.decode(), tenure.token, "succeeded", duration_ms=5)
+                assert await actions.settle(order, entry_id.decode(), tenure.token, Outcome("succeeded", duration_ms=5))
             done = await client.get("container-ack")
             assert (done.status, done.duration_ms) == ("succeeded", 5)
             with bus.reaching() as redis:
