@@ -262,7 +262,10 @@ async def test_of_real_containers_a_list_and_an_inspection_tell_the_same_facts(
 
 @pytest.mark.parametrize(
     "config",
-    [None, "x", [], {"Labels": "x"}, {"Labels": ["fleetcast.protect=true"]}, {"Labels": {"fleetcast.protect": True}}],
+    [
+        *(None, "x", []),
+        *({"Labels": labels} for labels in ("", "x", [], ["fleetcast.protect=true"], {"fleetcast.protect": True})),
+    ],
 )
 def test_an_inspection_whose_labels_cannot_be_read_is_malformed(config: object) -> None:
     with pytest.raises(MalformedError):

@@ -352,6 +352,7 @@ async def test_a_dns_that_hangs_holds_up_nobody_and_counts_when_it_comes_back(dn
         for _ in range(3):
             assert await process.ask() == [["10.1.2.3", 7000, False]]
         await eventually(lambda: dns.waiting)
+        assert dns.waiting <= 2, "IPv4 and IPv6, of one lookup"
         assert process.said("no answer within 1 s") == told + 1
         dns.address = "10.1.2.4"
         dns.speak()
