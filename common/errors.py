@@ -4,7 +4,7 @@ FleetcastError
 ├── SettingsError        a wrong setting: ends the start with exit code 2
 ├── ProtocolError        a client's message that cannot be served: answered with an `error` message
 ├── SignatureError       an action that no known key has signed: refused
-├── MalformedError       something read from Redis is not what this version writes: counted and skipped
+├── MalformedError       something read from Redis or Docker is not what it should be: counted and skipped
 ├── BusError             Redis did not do what was asked
 │   ├── BusUnavailableError  it cannot be reached: waited for with backoff
 │   └── BusRefusedError      it answers, but refuses: out of memory, no permission, a key of another type
