@@ -311,7 +311,8 @@ class EdgeSettings(SecretSettings, AuditSettings):
     """Messages of one client, ten seconds' worth at once; more are refused as rate-limited, and who keeps at it is
     closed with 1008."""
     max_actions_per_sec: Annotated[float, Field(ge=0.1)] = 20
-    """Actions of one client, ten seconds' worth at once, each target counted; more are refused as rate-limited."""
+    """Actions of one client (over HTTP, of one user from one address), ten seconds' worth at once, each target counted;
+    more are refused as rate-limited."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
     """A longer message of a client closes its connection with 1009."""
     max_pending_bytes: Annotated[int, Field(ge=4096)] = 1_048_576
@@ -340,7 +341,7 @@ class UpSettings(Settings):
 
 
 class ClientSettings(Settings):
-    """`fleetcast watch` and `fleetcast act`."""
+    """`fleetcast watch`, `fleetcast act` and `fleetcast audit`."""
 
     url: Annotated[str, Field(pattern=r"^wss?://[^/]+")] = "ws://127.0.0.1:8080/api/ws"
     """An edge's WebSocket: ws://host:port/api/ws."""

@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
@@ -75,19 +76,34 @@ def _take_options(command: Callable[..., None], model: type[Settings], first: li
     for name, field in model.model_fields.items():
         if name in VARIABLE_ONLY:
             continue
-        known = field.default not in (None, "", PydanticUndefined)
-        option = typer.Option(
-            model.option(name),
-            help=f"{field.description} Default: {field.default}." if known else field.description,
-            metavar=_metavar(field.annotation),
-            envvar=model.variable(name),
-        )
-        # Values stay text: the model reads them, so that options and variables are judged by the same rules.
-        annotation = Annotated[str | None, option]
-        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+        annotation = _switch(model, name) if field.default is False else _option(model, name)
+        options.append(_parameter(name, annotation, None))
     parameters = [*first, *options]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _option(model: type[Settings], name: str) -> Any:
+    """Its value stays text: the model reads it, so that options and variables are judged by the same rules."""
+    field = model.model_fields[name]
+    known = field.default not in (None, "", PydanticUndefined)
+    option = typer.Option(
+        model.option(name),
+        help=f"{field.description} Default: {field.default}." if known else field.description,
+        metavar=_metavar(field.annotation),
+        envvar=model.variable(name),
+    )
+    return Annotated[str | None, option]
+
+
+def _switch(model: type[Settings], name: str) -> Any:
+    """An option without a value. Its variable is left to the model, by the same rules."""
+    text = f"{model.model_fields[name].description} [env var: {model.variable(name)}]"
+    return Annotated[bool | None, typer.Option(model.option(name), help=text)]
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _metavar(annotation: Any) -> str:
@@ -203,8 +219,30 @@ def _act(verb: str, target: str, expires: int, timeout: int | None, json_lines: 
     raise typer.Exit(asyncio.run(outcome))
 
 
-def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+def _audit(
+    host: str | None,
+    actor: str | None,
+    container: str | None,
+    limit: int,
+    before: str | None,
+    json_lines: bool,
+    **given: Any,
+) -> None:
+    """Show who did what to which container, when, from which edge and with what outcome; the newest first.
+
+    Takes an admin's token where the edge wants a sign-in, and shows the hosts that it is for. An action stands in the
+    audit once it has ended, whatever came of it. Where standard output is no terminal, it prints a line for each; with
+    --json, all that is known of each, one a line.
+
+    `fleetcast audit --actor ann --before 12h` is what ann did until twelve hours ago, and `fleetcast audit --host web-1
+    --container nginx --limit 500` the history of one container.
+    """
+    from services.client.audit import parse_query, run_audit
+
+    settings = ClientSettings.load(given)
+    configure_logging(settings.log_level, "audit")
+    query = parse_query(host, actor, container, before, limit, datetime.now().astimezone())
+    raise typer.Exit(run_audit(settings, query, json_lines))
 
 
 _JSON = _parameter("json_lines", Annotated[bool, typer.Option("--json", help="Raw messages, one a line.")], False)
@@ -238,11 +276,42 @@ _take_options(
         _JSON,
     ],
 )
+_take_options(
+    _audit,
+    ClientSettings,
+    [
+        _parameter("host", Annotated[str | None, typer.Option(help="Only this host.", metavar="HOST")], None),
+        _parameter("actor", Annotated[str | None, typer.Option(help="Only what this user did.", metavar="USER")], None),
+        _parameter(
+            "container",
+            Annotated[
+                str | None, typer.Option(help="Only this one: its name, its id or the beginning of it.", metavar="NAME")
+            ],
+            None,
+        ),
+        _parameter("limit", Annotated[int, typer.Option(help="How many at most.", metavar="NUMBER")], 50),
+        _parameter(
+            "before",
+            Annotated[
+                str | None,
+                typer.Option(
+                    help="Only what had ended by then: 2026-07-01T12:00, local time, or 15m, 12h, 30d ago.",
+                    metavar="TIME",
+                ),
+            ],
+            None,
+        ),
+        _parameter(
+            "json_lines", Annotated[bool, typer.Option("--json", help="As the edge has them, one a line.")], False
+        ),
+    ],
+)
 app.command("watch")(_watch)
 app.command("act")(_act)
+app.command("audit")(_audit)
 
 
-# Sign-in and health
+# Sign-in, keys and health
 
 
 def _secret(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
@@ -306,6 +375,32 @@ _take_options(
 )
 app.command("secret")(_secret)
 app.command("token")(_token)
+
+
+def _keys(
+    signing: Annotated[Path, typer.Argument(metavar="SIGNING")],
+    verify: Annotated[Path, typer.Argument(metavar="VERIFY")],
+) -> None:
+    """Make the pair of keys that actions are signed and verified with, and print the public one's line. What is there
+    already is left as it is.
+
+    SIGNING is the private key's file, for edges alone: --action-signing-key-file or FLEETCAST_ACTION_SIGNING_KEY_FILE.
+    Whoever can read it can act on every host. VERIFY is the public key's file, for executors, and no secret:
+    --action-verify-key-file or FLEETCAST_ACTION_VERIFY_KEY_FILE, or its line in FLEETCAST_ACTION_VERIFY_KEY.
+
+    To change the pair, make another one beside it. Give every executor both public keys, one after the other, and
+    restart it; then give the edges the new private key; then take the old public key away from the executors.
+    """
+    from common.signing import make_pair
+
+    there = [file for file in (signing, verify) if os.path.exists(file)]
+    line = make_pair(signing, verify)
+    for file in (signing, verify):
+        typer.echo(f"{file} is there already: left as it is" if file in there else f"made {file}", err=True)
+    typer.echo(line)
+
+
+app.command("keys")(_keys)
 
 
 def _health(part: str, **given: Any) -> None:

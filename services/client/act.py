@@ -21,7 +21,7 @@ from services.client.terminal import first_done, one_line, plain, until_signalle
 _GRACE_S = 30.0
 _ASK_EVERY_S = 2.0
 _GRACEFUL: tuple[ActionVerb, ...] = ("stop", "restart")
-_STATUS_STYLES: dict[ActionStatus, str] = {
+STATUS_STYLES: dict[ActionStatus, str] = {
     "accepted": "cyan",
     "running": "yellow",
     "succeeded": "bold green",
@@ -244,7 +244,7 @@ class Report:
 
 
 def _describe(ack: ContainerAck) -> Text:
-    text = Text(ack.status, _STATUS_STYLES.get(ack.status, "bold red"))
+    text = Text(ack.status, STATUS_STYLES.get(ack.status, "bold red"))
     if ack.status == "succeeded" and ack.duration_ms is not None:
         took = f"{ack.duration_ms} ms" if ack.duration_ms < 1000 else f"{ack.duration_ms / 1000:.1f} s"
         text.append(f" in {took}{' (it was so already)' if ack.noop else ''}", "not bold default")

@@ -20,20 +20,23 @@ from common.errors import BusError, ErrorCode, MalformedError, ProtocolError, Se
 from common.keys import Keys, StateKind
 from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, HostsMessage, json_schema
 from common.settings import EdgeSettings, default_edge_id
+from common.signing import read_signer
 from common.supervision import run_forever
 from common.telemetry import metrics_text
 from common.tokens import Identity
 from services.edge.access import Gatekeeper, authorise, edge_secret
+from services.edge.action_routes import add_action_routes, add_audit_route
 from services.edge.actions import ActionDesk
 from services.edge.events import EventStream, parse_channels
 from services.edge.flusher import Flusher
-from services.edge.gate import unavailable, why_not_now
+from services.edge.gate import RETRY_AFTER_S, unavailable, why_not_now
 from services.edge.hub import Hub
 from services.edge.limits import Room, TokenBucket
 from services.edge.member import Member
 from services.edge.origin import parse_origins
 from services.edge.pace import Pace
 from services.edge.relay import Relay
+from services.edge.session import refused
 from services.edge.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,9 @@ class Edge:
         self.bus = Bus(settings.redis_url, Keys(settings.namespace))
         self.hub = Hub(on_work=self._wake, on_interest=self._look_at_interest)
         self.flusher = Flusher(self.hub, Pace(settings.window_ms / 1000, settings.flush_share))
-        self.desk = ActionDesk(self.bus, self.hub, self.edge_id)
+        signer = read_signer(settings)
+        self.signs = signer is not None
+        self.desk = ActionDesk(self.bus, self.hub, self.edge_id, signer, settings.audit_max)
         self.relay = Relay(
             self.bus, self.hub, self.desk, self.edge_id, unsubscribe_after_s=settings.unsubscribe_after_sec
         )
@@ -86,6 +91,8 @@ class Edge:
 
     async def run(self) -> None:
         """Relays, flushes and beats for ever; the routes serve meanwhile."""
+        if not self.signs:
+            logger.warning("actions are not signed here, so executors refuse them: FLEETCAST_ACTION_SIGNING_KEY_FILE")
         async with asyncio.TaskGroup() as self.tasks:
             self.tasks.create_task(self.relay.run(), name="relay")
             self.tasks.create_task(run_forever("flush", self.flusher.run), name="flush")
@@ -123,6 +130,8 @@ def create_app(edge: Edge) -> FastAPI:
     _add_public(app, edge)
     _add_state(app, edge)
     _add_feed(app, edge)
+    add_action_routes(app, edge)
+    add_audit_route(app, edge)
     app.add_exception_handler(ProtocolError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     return app
@@ -218,9 +227,10 @@ def _identity(edge: Edge, request: Request) -> Identity:
 async def _refuse(_: Request, error: Exception) -> Response:
     """An error answers with the same shape as on the socket."""
     assert isinstance(error, ProtocolError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.code == "unauthenticated" else {}
-    body = Error(code=error.code, message=error.message, request_id=error.request_id).model_dump_json()
-    return Response(body, _HTTP_STATUS[error.code], headers, "application/json")
+    refused.labels(error.code).inc()
+    said = Error(code=error.code, message=error.message, request_id=error.request_id, target=error.target)
+    headers = _HTTP_HEADERS.get(error.code)
+    return Response(said.model_dump_json(), _HTTP_STATUS[error.code], headers, "application/json")
 
 
 async def _refuse_invalid(request: Request, error: Exception) -> Response:
@@ -236,11 +246,19 @@ _HTTP_STATUS: dict[ErrorCode, int] = {
     "unknown-host": 404,
     "unknown-container": 404,
     "ambiguous-container": 409,
+    "unknown-action": 404,
     "forbidden": 403,
     "unauthenticated": 401,
     "rate-limited": 429,
     "too-large": 413,
     "unavailable": 503,
+}
+
+_HTTP_HEADERS: dict[ErrorCode, dict[str, str]] = {
+    "unauthenticated": {"WWW-Authenticate": "Bearer"},
+    "rate-limited": {"Retry-After": str(RETRY_AFTER_S)},
+    "too-large": {"Connection": "close"},  # or what was not read of the body would have to be read after all
+    "unavailable": {"Retry-After": str(RETRY_AFTER_S)},
 }
 
 

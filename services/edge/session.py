@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-refused = Counter("fleetcast_client_errors_total", "Messages of clients answered with an error", ["code"])
+refused = Counter("fleetcast_client_errors_total", "Messages and requests of clients answered with an error", ["code"])
 
 MAX_ACTIONS_UNDER_WAY = 64
 """Messages of one client that are being submitted at the same time; more are refused as `rate-limited`."""

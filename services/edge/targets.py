@@ -92,7 +92,7 @@ class Snapshots:
         self._parsed: OrderedDict[str, tuple[bytes, tuple[Container, ...]]] = OrderedDict()
 
     async def containers(self, host: str) -> tuple[Container, ...]:
-        """None where nothing is known. Raises BusError."""
+        """Empty where nothing is known. Raises BusError."""
         [payload] = await self._bus.last_states([(host, "containers")])
         if payload is None:
             return ()

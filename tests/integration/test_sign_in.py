@@ -38,9 +38,23 @@ ROUTES: dict[str, str | set[Role]] = {
     "GET /api/hosts": {"viewer", "operator", "admin"},
     "GET /api/hosts/{host}/{kind}": {"viewer", "operator", "admin"},
     "GET /api/events": {"viewer", "operator", "admin"},
+    "POST /api/hosts/{host}/containers/{container}/actions": {"operator", "admin"},
+    "GET /api/actions/{host}/{request_id:path}": {"viewer", "operator", "admin"},
+    "GET /api/audit": {"admin"},
     "WEBSOCKET /api/ws": {"viewer", "operator", "admin"},
 }
 """Who may use each route; a route that is missing here fails the test."""
+
+REQUESTS: dict[str, tuple[str, Any]] = {
+    "GET /api/hosts/{host}/{kind}": ("/api/hosts/web-1/metrics", None),
+    "GET /api/events": ("/api/events?channels=hosts", None),
+    "POST /api/hosts/{host}/containers/{container}/actions": (
+        "/api/hosts/web-1/containers/web/actions",
+        {"action": "stop", "requestId": "r-1"},
+    ),
+    "GET /api/actions/{host}/{request_id:path}": ("/api/actions/web-1/r-1", None),
+}
+"""Path and body where the route itself is no request. The action that is looked for is the one asked for before."""
 
 MESSAGES: dict[str, tuple[dict[str, Any], set[Role]]] = {
     "subscribe": ({"channels": ["metrics:web-1"]}, {"viewer", "operator", "admin"}),
@@ -107,7 +121,7 @@ async def test_every_http_route_by_role(edge: RunningEdge, host: FakeHost) -> No
             method, path = name.split(" ")
             if method == "WEBSOCKET":
                 continue
-            url = path.format(host="web-1", kind="metrics") + ("?channels=hosts" if path == "/api/events" else "")
+            url, body = REQUESTS.get(name, (path, None))
             spoiled = {
                 "nobody": {},
                 "a wrong token": bearer(make_token(b"another secret of thirty-two bytes!!", "x", "admin", 60)),
@@ -117,7 +131,7 @@ async def test_every_http_route_by_role(edge: RunningEdge, host: FakeHost) -> No
             }
             for who, headers in spoiled.items():
                 expected = 200 if allowed == ANYBODY else 401
-                async with http.stream(method, url, headers=headers) as answer:
+                async with http.stream(method, url, json=body, headers=headers) as answer:
                     assert answer.status_code == expected, f"{name} by {who}"
                     if expected == 401:
                         await answer.aread()
@@ -125,11 +139,12 @@ async def test_every_http_route_by_role(edge: RunningEdge, host: FakeHost) -> No
                     assert answer.json()["code"] == "unauthenticated"
                     assert answer.headers["www-authenticate"] == "Bearer"
             for role in ROLES:
-                expected = 200 if role in allowed or allowed == ANYBODY else 403
-                async with http.stream(method, url, headers=bearer(token(role))) as answer:
+                done = 202 if method == "POST" else 200
+                expected = done if role in allowed or allowed == ANYBODY else 403
+                async with http.stream(method, url, json=body, headers=bearer(token(role))) as answer:
                     assert answer.status_code == expected, f"{name} by {role}"
             foreign = await http.request(
-                method, url, headers=bearer(token("admin")) | {"Origin": "https://evil.example"}
+                method, url, json=body, headers=bearer(token("admin")) | {"Origin": "https://evil.example"}
             )
             assert foreign.status_code == 403, f"{name} from another origin"
 

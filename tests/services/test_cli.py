@@ -20,8 +20,10 @@ COMMANDS = [
     ("executor",),
     ("watch",),
     ("act",),
+    ("audit",),
     ("token",),
     ("secret",),
+    ("keys",),
     ("health",),
     ("schema",),
 ]
@@ -68,6 +70,12 @@ def test_the_help_of_a_service_names_each_option_with_its_variable() -> None:
         (("collector", "metrics", "--host-id", "a b"), {}, "FLEETCAST_HOST_ID"),
         (("collector", "containers"), {"DOCKER_HOST": "ssh://x"}, "DOCKER_HOST"),
         (("executor", "--parallel", "0"), {}, "FLEETCAST_PARALLEL"),
+        (("executor",), {"FLEETCAST_INSECURE_UNSIGNED": "perhaps"}, "FLEETCAST_INSECURE_UNSIGNED"),
+        (("executor",), {"FLEETCAST_INSECURE_UNSIGNED": "false"}, "no verify key"),
+        (("executor", "--insecure-unsigned=true"), {}, "--insecure-unsigned"),
+        (("executor",), {"FLEETCAST_ACTION_VERIFY_KEY": "hush"}, "FLEETCAST_ACTION_VERIFY_KEY"),
+        (("edge",), {"FLEETCAST_ACTION_SIGNING_KEY": "hush"}, "FLEETCAST_ACTION_SIGNING_KEY"),
+        (("keys", "one-file"), {}, "VERIFY"),
         (("up", "--edges", "many"), {}, "FLEETCAST_EDGES"),
         (("watch", "gossip"), {}, "CHANNEL"),
         (("act", "explode", "web"), {}, "VERB"),
@@ -116,6 +124,54 @@ def test_a_token_that_cannot_be_made_is_told(option: str, value: str) -> None:
     answer = fleetcast("token", "--sub", "x", option, value, FLEETCAST_JWT_SECRET="x" * 40)
     assert answer.returncode == 2
     assert option in answer.stderr
+
+
+def test_a_pair_of_keys_is_made_once_and_its_public_line_is_all_that_is_printed(tmp_path: Path) -> None:
+    signing, verify = tmp_path / "edges" / "signing.pem", tmp_path / "executors" / "verify.pem"
+    made = fleetcast("keys", str(signing), str(verify))
+    assert made.returncode == 0
+    assert made.stdout.strip() in verify.read_text().splitlines()
+    assert made.stderr.splitlines() == [f"made {signing}", f"made {verify}"]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (signing, verify)] == [0o600, 0o644]
+
+    verify.unlink()
+    again = fleetcast("keys", str(signing), str(verify))
+    assert (again.returncode, again.stdout) == (0, made.stdout)
+    assert again.stderr.splitlines() == [f"{signing} is there already: left as it is", f"made {verify}"]
+
+
+def test_keys_that_do_not_belong_together_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    for name in "ab":
+        assert fleetcast("keys", str(tmp_path / name), str(tmp_path / f"{name}.pub")).returncode == 0
+    answer = fleetcast("keys", str(tmp_path / "a"), str(tmp_path / "b.pub"))
+    assert (answer.returncode, answer.stdout) == (2, "")
+    [line] = answer.stderr.splitlines()
+    assert line.startswith(f"fleetcast: {tmp_path / 'b.pub'}: belongs to another private key")
+
+
+def test_the_help_of_the_keys_says_who_gets_which_and_how_they_are_changed() -> None:
+    shown = " ".join(fleetcast("keys", "--help").stdout.split())
+    assert "SIGNING is the private key's file, for edges alone" in shown
+    assert "VERIFY is the public key's file, for executors" in shown
+    assert shown.index("both public keys") < shown.index("the new private key") < shown.index("old public key away")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(("--insecure-unsigned",), {}), ((), {"FLEETCAST_INSECURE_UNSIGNED": "true"})]
+)
+def test_a_switch_is_set_by_its_option_without_a_value_or_by_its_variable(
+    tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    line = fleetcast("keys", str(tmp_path / "signing"), str(tmp_path / "verify")).stdout.strip()
+    answer = fleetcast("executor", *arguments, FLEETCAST_ACTION_VERIFY_KEY=line, **environment)
+    assert answer.returncode == 2
+    assert "FLEETCAST_INSECURE_UNSIGNED: a verify key is set too" in answer.stderr, "it was heard"
+
+
+def test_the_help_names_a_switch_with_its_variable_and_no_value() -> None:
+    shown = " ".join(fleetcast("executor", "--help").stdout.split())
+    assert "--insecure-unsigned Do actions that nobody has signed" in shown
+    assert "[env var: FLEETCAST_INSECURE_UNSIGNED]" in shown
 
 
 def test_health_is_what_the_worker_says_of_itself(tmp_path: Path) -> None:
