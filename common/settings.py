@@ -86,9 +86,7 @@ def _verbs(verbs: str) -> str:
 def _selectors(selectors: str) -> str:
     for selector in filter(None, (part.strip() for part in selectors.split(","))):
         if not re.fullmatch(r"[^=\s]+(=.*)?", selector):
-            raise ValueError(
-                f"{selector!r:.80} is no label selector: write LABEL or LABEL=VALUE, * fits anything"
-            )
+            raise ValueError(f"{selector!r:.80} is no label selector: write LABEL or LABEL=VALUE, * fits anything")
     return selectors
 
 
