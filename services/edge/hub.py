@@ -97,10 +97,13 @@ class Hub:
     def unsubscribe(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
         """Nothing of these is sent any more, whatever waits; who subscribes again gets the last state again."""
         dropped = frozenset(subscriptions)
-        if self._move(client, client.audience.subscriptions - dropped) and isinstance(client.position, Backlog):
+        if not self._move(client, client.audience.subscriptions - dropped):
+            return
+        if isinstance(client.position, Backlog):
             had = client.position.had
             had = Audience(had.subscriptions - dropped, had.selectors, had.encoding)
             client.position = client.position._replace(had=had)
+        self._serve_soon(client)  # what was noted for its audience before, and is still subscribed to, was not sent yet
 
     def drained(self, client: Client) -> None:
         """A client that was blocked can take something again."""

@@ -195,6 +195,16 @@ def test_unsubscribing_also_drops_what_waits() -> None:
     assert viewer.take() == ["containers a 1"]
 
 
+def test_who_unsubscribes_from_one_thing_still_gets_what_waits_of_another() -> None:
+    hub = Hub()
+    viewer = Viewer(hub, ("metrics", None), ("metrics", "a"))
+    flush(hub)
+    publish(hub, "a", "metrics", 1)
+    hub.unsubscribe(viewer.client, [("metrics", None)])
+    flush(hub)
+    assert viewer.take() == ["metrics a 1"]
+
+
 def test_who_unsubscribes_and_subscribes_again_gets_the_last_state_again() -> None:
     hub = Hub()
     viewer = Viewer(hub, ("metrics", None))
