@@ -105,7 +105,7 @@ def test_an_entry_without_an_order_is_malformed(fields: dict[bytes, bytes] | Non
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "a.b.c", "{}", "\x00", "[" * 50_000])
-@pytest.mark.parametrize("key", [VERIFY_KEY, None])
+@pytest.mark.parametrize("key", [VERIFY_KEY, None], ids=["with a key", "without one"])
 def test_rubbish_is_malformed(text: str, key: str | None) -> None:
     with pytest.raises(MalformedError):
         opened(text, admission(key))
