@@ -1,7 +1,7 @@
 """The embedded Valkey server of `fleetcast up` and of the tests: one process, one unix socket, one append-only file.
 
-What it guarantees: what was written is there again after a stop, and after a crash up to its last second
-(`appendfsync everysec`); nobody but this user can connect; one that was left over from a crashed owner is ended before
+What it guarantees: what it has answered is there again, after a stop and after a crash (`appendfsync always`); nobody
+but this user can connect; one that was left over from a crashed owner is ended before
 a new one opens the same files. What it does not: keep two live owners apart. Whoever starts it has to own the state
 directory (`fleetcast up` holds a lock on it). Start and stop it in the same event loop.
 """
@@ -49,7 +49,9 @@ pidfile {pidfile}
 # The command line stays as it was started: a leftover server is known by it.
 set-proc-title no
 appendonly yes
-appendfsync everysec
+# An action is claimed before it is done: a server that forgets the claim lets it be done without an outcome. With
+# `everysec` it may: while a sync is under way, it answers before it has written.
+appendfsync always
 # A crash in the middle of a write costs that write, not the start.
 aof-load-truncated yes
 save ""
@@ -167,7 +169,7 @@ class EmbeddedServer:
                 self.socket_path.parent.rmdir()
 
     def kill(self) -> None:
-        """SIGKILL, at once; costs at most the last second of writes."""
+        """SIGKILL, at once; costs nothing that was answered."""
         if self._process is not None:
             kill(self._process)
 

@@ -155,7 +155,7 @@ async def test_its_memory_is_bounded_and_nothing_is_evicted(tmp_path: Path) -> N
             "maxmemory": str(512 << 20),
             "maxmemory-policy": "noeviction",
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": "always",
             "save": "",
         }
 
