@@ -66,9 +66,10 @@ local status, token = unpack(redis.call('HMGET', KEYS[1], 'status', 'token'))
 if not status then return 'malformed' end
 local ours = status == 'running' and token == ARGV[1]
 if status ~= 'accepted' and not ours then return 'taken' end
-local now = redis.call('TIME')
-if now[1] * 1000 + math.floor(now[2] / 1000) > tonumber(ARGV[4]) then return 'late' end
-redis.call('HSET', KEYS[1], 'before', ARGV[6], 'until', ARGV[7])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if now > tonumber(ARGV[4]) then return 'late' end
+redis.call('HSET', KEYS[1], 'before', ARGV[6], 'until', string.format('%d', now + ARGV[7]))
 if not ours then
   redis.call('HSET', KEYS[1], 'status', 'running', 'token', ARGV[1], 'executor', ARGV[5], 'at', ARGV[2],
     'startedAt', ARGV[2])
@@ -193,12 +194,12 @@ class Actions:
         return Running(_text(token), _text(before) if before else "", int(until) if until and until.isdigit() else 0)
 
     async def claim(
-        self, order: ActionOrder, token: str, *, executor: str = "", before: str = "", until: int = 0
+        self, order: ActionOrder, token: str, *, executor: str = "", before: str = "", patience_ms: int = 0
     ) -> ClaimVerdict:
         """Takes an accepted action under `token` and tells everyone that it runs, unless its deadline has passed on
         Redis' clock (`late`), someone else has claimed it or it is settled (`taken`), there is no record of it
         (`missing`), or what stands there is none (`malformed`). After a BusError it may be claimed: claim it again
-        under the same token. See Running for `before` and `until`."""
+        under the same token. `before`: see Running. `patience_ms`: from now on, Docker may be at it for so long."""
         at = self._bus.clock.now_ms()
         verdict: bytes = await self._bus.run(
             self._claim,
@@ -210,7 +211,7 @@ class Actions:
                 order.deadline,
                 executor,
                 before,
-                until,
+                patience_ms,
             ),
         )
         return _VERDICTS[verdict]

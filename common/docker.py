@@ -34,6 +34,9 @@ NEWEST_API = (1, 52)
 DEFAULT_GRACE_S = 10
 """Docker's own, where a container names none."""
 
+ACT_CONNECT_S = 3.0
+"""An action that cannot be asked for by then is not asked for."""
+
 MAX_CONNECTIONS = 80
 """Above the executor's most containers at once (64), so that a ping gets through beside them."""
 
@@ -80,8 +83,8 @@ class Docker:
         return not self._outage.ongoing
 
     def patience_ms(self, verb: ActionVerb, grace_s: int) -> int:
-        """How long the engine is given for this: after it, what it has not done it will not do."""
-        return round((self._act_margin_s + (grace_s if verb in _GRACEFUL else 0)) * 1000)
+        """How long `act` takes at most: after it, what the engine has not done it will not do."""
+        return round((2 * ACT_CONNECT_S + self._act_margin_s + (grace_s if verb in _GRACEFUL else 0)) * 1000)
 
     async def ping(self, within_s: float = 5.0) -> None:
         """Returns if the engine answers."""
@@ -109,7 +112,12 @@ class Docker:
 
         Raises DockerInterruptedError where it may or may not have been done.
         """
-        path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}"
+        try:
+            async with asyncio.timeout(ACT_CONNECT_S):
+                api = await self._negotiated()
+        except TimeoutError:
+            raise DockerUnreachableError(self.address, f"no answer within {ACT_CONNECT_S:g} s") from None
+        path = f"{api}/containers/{quote(container_id, safe='')}"
         within_s = self._act_margin_s
         if verb == "remove":
             answer = await self._send("DELETE", path, within_s, patient=True)
@@ -138,12 +146,13 @@ class Docker:
     ) -> httpx.Response:
         """`patient`: to take too long says nothing about the engine, only about what was asked."""
         within_s = self._timeout_s if within_s is None else within_s
-        timeout = httpx.Timeout(within_s, connect=self._timeout_s, pool=self._timeout_s)
+        connect_s = ACT_CONNECT_S if patient else self._timeout_s
+        timeout = httpx.Timeout(within_s, connect=connect_s, pool=connect_s)
         try:
-            async with asyncio.timeout(self._timeout_s + within_s):
+            async with asyncio.timeout(connect_s + within_s):
                 answer = await self._http.request(method, path, timeout=timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            reason = _reason(error, self._timeout_s)
+            reason = _reason(error, connect_s)
             self._note_away(reason)
             raise DockerUnreachableError(self.address, reason) from error
         except (httpx.TransportError, TimeoutError) as error:

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 settled = Counter("fleetcast_actions_total", "Actions settled by this executor", ["action", "status"])
 
 LATE = "not begun before its deadline"
+CLAIM_HOLDS_S = 1.0
+"""Docker is asked so soon after a claim or not at all: the claim says until when Docker may be at it."""
+
 LOOK_EVERY_S = 0.25
 ENGINE_AWAY_MS = 60_000
 """An engine that is away when an interrupted action is to be looked at is waited for so long, beyond the time that the
@@ -126,11 +129,13 @@ class Performer:
                 if refusal := refuse(order, inspected, await self._guard.protection()):
                     return Outcome("rejected", refusal)
                 before, grace = Sighting.of(inspected), grace_s(order, inspected)
-                verdict = await self._claim(order, token, before, grace)
+                verdict, asked_at_s = await self._claim(order, token, before, grace)
                 if verdict == "late":
                     return Outcome("expired", LATE + why)
                 if verdict != "claimed":
                     return _NOT_OURS
+                if time.monotonic() - asked_at_s > CLAIM_HOLDS_S:
+                    continue  # this process stood still: who takes it for dead may count from the claim
                 if not begun:
                     past = self._ledger.begin(order, wall_ms(), self._admission.forget_at_ms(order))
                     if past is not None:
@@ -153,15 +158,22 @@ class Performer:
                 continue
         return Outcome("expired", LATE + why)
 
-    async def _claim(self, order: ActionOrder, token: str, before: Sighting, grace: int) -> ClaimVerdict:
-        until = self._clock.now_ms() + self._docker.patience_ms(order.action, grace)
-        verdict = await self._persist(
-            lambda: self._actions.claim(order, token, executor=self._name, before=before.to_json(), until=until)
-        )
+    async def _claim(self, order: ActionOrder, token: str, before: Sighting, grace: int) -> tuple[ClaimVerdict, float]:
+        """The verdict, and when it was asked for, in monotonic seconds."""
+        patience_ms = round(CLAIM_HOLDS_S * 1000) + self._docker.patience_ms(order.action, grace)
+
+        async def claim() -> tuple[ClaimVerdict, float]:
+            asked_at_s = time.monotonic()
+            verdict = await self._actions.claim(
+                order, token, executor=self._name, before=before.to_json(), patience_ms=patience_ms
+            )
+            return verdict, asked_at_s
+
+        verdict, asked_at_s = await self._persist(claim)
         if verdict in {"missing", "malformed"}:
             malformed.labels("action record").inc()
             logger.warning("skipping action %s: its record is %s", order.key, verdict)
-        return verdict
+        return verdict, asked_at_s
 
     async def _ask(self, order: ActionOrder, before: Sighting, grace: int) -> Outcome:
         """Raises DockerUnreachableError where Docker could not be asked."""

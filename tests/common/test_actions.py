@@ -310,9 +310,14 @@ async def test_a_record_without_a_status_is_malformed(bus: Bus, actions: Actions
 async def test_a_claim_made_again_brings_what_the_container_was_up_to_date(bus: Bus, actions: Actions) -> None:
     order = make_order(bus)
     await actions.submit(order)
-    await actions.claim(order, TOKEN, before="first", until=5)
-    await actions.claim(order, TOKEN, before="second", until=9)
-    assert await actions.running(order) == Running(TOKEN, "second", 9)
+    await bus.sync_clock()
+    claimed_ms = bus.clock.now_ms()
+    await actions.claim(order, TOKEN, before="first", patience_ms=5_000)
+    await actions.claim(order, TOKEN, before="second", patience_ms=60_000)
+    found = await actions.running(order)
+    assert found is not None
+    assert found.before == "second"
+    assert claimed_ms + 60_000 - 1_000 < found.until < claimed_ms + 60_000 + 30_000, "from Redis' own time of the claim"
 
 
 async def test_what_a_claimer_wrote_down_may_be_rubbish(bus: Bus, actions: Actions) -> None:

@@ -41,8 +41,9 @@ async def begin_and_die(driver: Driver, order: ActionOrder, until_s: float = 0) 
     engine = Docker(DOCKER)
     before = Sighting.of(await engine.inspect(order.container_id)).to_json()
     await engine.close()
-    until = driver.bus.clock.now_ms() + round(until_s * 1000)
-    assert await driver.actions.claim(order, DEAD, executor="dead", before=before, until=until) == "claimed"
+    patience_ms = round(until_s * 1000)
+    verdict = await driver.actions.claim(order, DEAD, executor="dead", before=before, patience_ms=patience_ms)
+    assert verdict == "claimed"
 
 
 @pytest.mark.parametrize(
@@ -247,3 +248,14 @@ async def test_a_stand_by_takes_up_what_a_dead_or_frozen_executor_was_at(
     assert statuses.count(("stop", "succeeded")) == 1
     assert len(statuses) == 4 + (number == signal.SIGSTOP)
     assert await state(stopping) == "exited"
+
+
+async def test_on_a_claim_that_is_old_by_now_nothing_is_asked_of_docker(
+    driver: Driver, valkey: EmbeddedServer, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(performer, "CLAIM_HOLDS_S", -1.0)  # as if the process had stood still after each claim
+    name = await containers.run()
+    async with executor(valkey.url):
+        record = await driver.act(name, "kill", expires_s=1)
+    assert record.status == "expired"
+    assert await state(name) == "running"
