@@ -62,6 +62,11 @@ class Socket:
         await self.until(lambda message: message.type == "heartbeat" and message.nonce == nonce)
 
 
+async def knows(client: Socket, *hosts: str) -> None:
+    """Until a client that watches the roster has been told of these hosts."""
+    await client.until(lambda m: m.type == "hosts" and {s.host for s in m.hosts} >= set(hosts))
+
+
 async def closing(connection: ClientConnection) -> tuple[int, str]:
     """The code and reason with which the edge closes a connection, whatever it says before."""
     with pytest.raises(ConnectionClosed) as closed:

@@ -1,29 +1,14 @@
 """Actions at an edge: what is meant, who is told, and what happens where no executor is."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from common.bus import Bus
 from services.embedded import EmbeddedServer
-from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
-from tests.samples import ID_A, ID_B, container
+from tests.edges import FakeHost, RunningEdge, Socket, fake_host, knows
+from tests.samples import ID_A
 from tests.support import eventually
-
-
-@pytest.fixture
-async def host(bus: Bus) -> AsyncIterator[FakeHost]:
-    async with fake_host(bus) as fake:
-        await fake.publish_containers(container("web", ID_A), container("db", ID_B))
-        yield fake
-
-
-@pytest.fixture
-async def edge(valkey: EmbeddedServer, host: FakeHost) -> AsyncIterator[RunningEdge]:
-    """Started after the host, so that it knows it from the beginning."""
-    async with running_edge(valkey.url) as running:
-        yield running
 
 
 async def ask(
@@ -37,10 +22,6 @@ async def ask(
 async def answer(client: Socket, request_id: str) -> Any:
     """The next ack or error of this request."""
     return await client.until(lambda m: m.type in {"container-ack", "error"} and m.request_id == request_id)
-
-
-async def knows(client: Socket, *hosts: str) -> None:
-    await client.until(lambda m: m.type == "hosts" and {s.host for s in m.hosts} >= set(hosts))
 
 
 async def test_a_name_becomes_the_full_id(edge: RunningEdge, host: FakeHost) -> None:

@@ -2,10 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from common.actions import ORDER_FIELD, Actions, Outcome, parse_order
 from common.bus import Bus
@@ -13,28 +10,10 @@ from common.models import ActionOrder
 from common.settings import ExecutorSettings
 from common.signing import peek, read_verifier
 from services.embedded import EmbeddedServer
-from tests.edges import FakeHost, RunningEdge, Socket, fake_host, running_edge
+from tests.edges import FakeHost, RunningEdge, Socket, knows, running_edge
 from tests.samples import ID_A, ID_B, container
 from tests.services.executor_driver import key_pair, private_line
 from tests.support import eventually
-
-
-@pytest.fixture
-async def host(bus: Bus) -> AsyncIterator[FakeHost]:
-    async with fake_host(bus) as fake:
-        await fake.publish_containers(container("web", ID_A), container("db", ID_B))
-        yield fake
-
-
-@pytest.fixture
-async def edge(valkey: EmbeddedServer, host: FakeHost) -> AsyncIterator[RunningEdge]:
-    """Started after the host, so that it knows it from the beginning."""
-    async with running_edge(valkey.url) as running:
-        yield running
-
-
-async def knows(client: Socket, *hosts: str) -> None:
-    await client.until(lambda m: m.type == "hosts" and {s.host for s in m.hosts} >= set(hosts))
 
 
 async def ask(client: Socket, request_id: str, targets: list[Any], **fields: Any) -> None:
