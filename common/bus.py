@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -30,9 +30,22 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.clock import RedisClock
 from common.envelope import Version, wrap
-from common.errors import BusRefusedError, BusUnavailableError
-from common.keys import LAST_STATE_TTL_S, ROSTER_TTL_MS, WORKERS, Keys, StateKind, Worker
+from common.errors import BusRefusedError, BusUnavailableError, MalformedError
+from common.keys import (
+    EVENTS_KEPT,
+    EVENTS_TTL_S,
+    LAST_STATE_TTL_S,
+    PUBLISHED_BY,
+    ROSTER_TTL_MS,
+    WORKERS,
+    Grain,
+    Keys,
+    StateKind,
+    Worker,
+)
 from common.outage import Outage
+from common.roster import About
+from common.telemetry import malformed
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +54,49 @@ SOCKET_TIMEOUT_S = 5.0
 
 READ_BLOCK_MS = 2_000
 
+_MOST_SAID = 1_000
+
+# The state first: a history that cannot be written (a full server, a key of another type) keeps nobody from seeing it.
 _PUBLISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('SPUBLISH', KEYS[3], ARGV[2])
+for i = 4, #KEYS do
+  local point = 3 * (i - 3) + 1
+  redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[point + 1], '*', 'p', ARGV[point])
+  redis.call('EXPIRE', KEYS[i], ARGV[point + 2])
+end
 return 1
 """
+
+_PUBLISH_EVENTS = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 4, #ARGV do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'event', ARGV[i])
+  redis.call('SPUBLISH', KEYS[3], ARGV[i])
+end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return 1
+"""
+
+
+class Point(NamedTuple):
+    """What a published state adds to its history (common/history.py)."""
+
+    grain: Grain
+    payload: bytes
+    kept: int
+    """Points that the history is to have at most, this one among them."""
+    ttl_s: int
+
+
+class Beat(NamedTuple):
+    """What a worker finds when it gives its sign of life."""
+
+    holder: bytes | None
+    """Who holds its lease; None where nobody does any more."""
+    watched: frozenset[StateKind]
+    """Of the kinds asked about, those that somebody on some edge watches on this host."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +106,8 @@ class RosterReading:
     now_ms: int
     seen: Mapping[Worker, Mapping[str, int]]
     """Worker → host → when last seen, ms."""
-    faults: Mapping[Worker, Mapping[str, str]]
-    """Worker → host → `<state> <reason>`."""
+    about: Mapping[Worker, Mapping[str, About]]
+    """Worker → host → what it says of itself."""
 
 
 class _Cancellable:
@@ -103,6 +153,8 @@ class Bus:
         pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
         self._redis: Redis = Redis.from_pool(pool)
         self._publish = self.script(_PUBLISH)
+        self._publish_events = self.script(_PUBLISH_EVENTS)
+        self._unreadable: set[tuple[Worker, str]] = set()
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -141,16 +193,51 @@ class Bus:
     async def sync_clock(self) -> None:
         sent_at = time.monotonic()
         with self.reaching() as redis:
-            seconds, micros = await redis.time()
-        self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
+            said = await redis.time()
+        self._note_time(said, sent_at)
 
     # State
 
-    async def publish_state(self, host: str, kind: StateKind, lease_token: str, version: Version, body: bytes) -> bool:
-        """Publishes a state and keeps it as the last one. False where the lease is not held: nothing has happened."""
-        keys = (self.keys.lease(host, kind), self.keys.last(host, kind), self.keys.channel(host, kind))
-        done = await self.run(self._publish, keys, (lease_token, wrap(version, body), LAST_STATE_TTL_S))
+    async def publish_state(
+        self,
+        host: str,
+        kind: StateKind,
+        lease_token: str,
+        version: Version,
+        body: bytes,
+        history: Sequence[Point] = (),
+    ) -> bool:
+        """Publishes a state, keeps it as the last one and adds to its history. False where the lease is not held:
+        nothing has happened."""
+        keys = (
+            self.keys.lease(host, PUBLISHED_BY[kind]),
+            self.keys.last(host, kind),
+            self.keys.channel(host, kind),
+            *(self.keys.history(host, kind, point.grain) for point in history),
+        )
+        points = [word for point in history for word in (point.payload, point.kept, point.ttl_s)]
+        done = await self.run(self._publish, keys, (lease_token, wrap(version, body), LAST_STATE_TTL_S, *points))
         return bool(done)
+
+    async def publish_events(self, host: str, lease_token: str, payloads: Sequence[bytes]) -> bool:
+        """Publishes events in their order, each wrapped with its version, and keeps them among the last ones. False
+        where the lease is not held: nothing has happened."""
+        keys = (
+            self.keys.lease(host, PUBLISHED_BY["events"]),
+            self.keys.events(host),
+            self.keys.channel(host, "events"),
+        )
+        done = await self.run(self._publish_events, keys, (lease_token, EVENTS_KEPT, EVENTS_TTL_S, *payloads))
+        return bool(done)
+
+    async def last_events(self, hosts: Sequence[str], count: int = EVENTS_KEPT) -> list[list[bytes]]:
+        """The payloads of each host's last events, the oldest first."""
+        with self.reaching() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for host in hosts:
+                pipeline.xrevrange(self.keys.events(host), count=count)
+            found = await pipeline.execute()
+        return [[fields.get(b"event", b"") for _, fields in reversed(entries)] for entries in found]
 
     async def last_states(self, wanted: Sequence[tuple[str, StateKind]]) -> list[bytes | None]:
         """The last payloads of (host, kind) pairs, in their order; None where there is none."""
@@ -163,18 +250,35 @@ class Bus:
 
     # Roster
 
-    async def note_seen(self, host: str, worker: Worker, fault: str | None) -> None:
-        """Says that a host's worker is there, and what keeps it from its job, if anything: `gone silent`."""
-        now_ms = self.clock.now_ms()
+    async def beat(self, host: str, worker: Worker, ttl_ms: int, about: About, kinds: Sequence[StateKind] = ()) -> Beat:
+        """A worker's sign of life, in one round trip: renews its lease (whoever holds it: look at the answer), notes it
+        in the roster, reads Redis' clock, and which of `kinds` are watched."""
+        sent_at = time.monotonic()
         with self.reaching() as redis:
             pipeline = redis.pipeline(transaction=False)
-            pipeline.zadd(self.keys.seen(worker), {host: now_ms})
-            pipeline.zremrangebyscore(self.keys.seen(worker), "-inf", now_ms - ROSTER_TTL_MS)
-            if fault is None:
-                pipeline.hdel(self.keys.faults(worker), host)
-            else:
-                pipeline.hset(self.keys.faults(worker), host, fault)
+            pipeline.getex(self.keys.lease(host, worker), px=ttl_ms)
+            pipeline.time()
+            self._note_seen(pipeline, host, worker, about)
+            for kind in kinds:
+                pipeline.exists(self.keys.watch(host, kind))
+                pipeline.exists(self.keys.watch(None, kind))
+            holder, time_said, _, _, *exist = await pipeline.execute()
+        self._note_time(time_said, sent_at)
+        watched = frozenset(kind for kind, *keys in zip(kinds, exist[::2], exist[1::2], strict=True) if any(keys))
+        return Beat(holder, watched)
+
+    async def note_seen(self, host: str, worker: Worker, about: About) -> None:
+        """Says that a host's worker is, or was, there, and forgets who has not been for a week."""
+        with self.reaching() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            self._note_seen(pipeline, host, worker, about)
+            long_ago = self.clock.now_ms() - ROSTER_TTL_MS
+            pipeline.zremrangebyscore(self.keys.seen(worker), "-inf", long_ago)
             await pipeline.execute()
+
+    def _note_seen(self, pipeline: Pipeline, host: str, worker: Worker, about: About) -> None:
+        pipeline.zadd(self.keys.seen(worker), {host: self.clock.now_ms()})
+        pipeline.hset(self.keys.about(worker), host, about.to_json())
 
     async def read_roster(self) -> RosterReading:
         """Every host's workers, in one round trip, however many hosts there are."""
@@ -184,24 +288,37 @@ class Bus:
             pipeline.time()
             for worker in WORKERS:
                 pipeline.zrange(self.keys.seen(worker), 0, -1, withscores=True)
-                pipeline.hgetall(self.keys.faults(worker))
-            (seconds, micros), *rows = await pipeline.execute()
-        now_ms = seconds * 1000 + micros // 1000
-        self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
+                pipeline.hgetall(self.keys.about(worker))
+            time_said, *rows = await pipeline.execute()
         return RosterReading(
-            now_ms=now_ms,
+            now_ms=self._note_time(time_said, sent_at),
             seen={
                 worker: {host.decode(errors="replace"): int(score) for host, score in rows[2 * i]}
                 for i, worker in enumerate(WORKERS)
             },
-            faults={
-                worker: {
-                    host.decode(errors="replace"): fault.decode(errors="replace")
-                    for host, fault in rows[2 * i + 1].items()
-                }
-                for i, worker in enumerate(WORKERS)
-            },
+            about={worker: self._read_about(worker, rows[2 * i + 1]) for i, worker in enumerate(WORKERS)},
         )
+
+    def _read_about(self, worker: Worker, said: Mapping[bytes, bytes]) -> dict[str, About]:
+        """Of those that can be read; of each other it is said once."""
+        found = {}
+        for name, text in said.items():
+            host = name.decode(errors="replace")
+            try:
+                found[host] = About.from_json(text)
+                self._unreadable.discard((worker, host))
+            except MalformedError as error:
+                malformed.labels("roster").inc()
+                if (worker, host) not in self._unreadable and len(self._unreadable) < _MOST_SAID:
+                    self._unreadable.add((worker, host))
+                    logger.warning("ignoring what %s of %s says of itself: %s", worker, host, error)
+        return found
+
+    def _note_time(self, said: tuple[int, int], sent_at: float) -> int:
+        """Redis' time in ms, from the answer to TIME."""
+        seconds, micros = said
+        self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
+        return seconds * 1000 + micros // 1000
 
 
 def without_password(url: str) -> str:

@@ -11,6 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 
+def absent(value: object) -> bool:
+    """For `exclude_if`: of an optional field."""
+    return value is None
+
+
 class WireModel(BaseModel):
     """The base of everything that crosses the wire."""
 
@@ -146,6 +151,50 @@ class Container(WireModel):
     """True where the executor refuses every action on it."""
 
 
+class Usage(WireModel):
+    """What the running containers use: one array a quantity, aligned with `ids`; null where it is not known."""
+
+    cores: Annotated[int, Field(ge=1)]
+    """The host's: `cpuPercent` is at most 100 times this."""
+    ids: tuple[str, ...]
+    cpu_percent: tuple[Percent | None, ...]
+    """100 = one core."""
+    memory_bytes: tuple[Bytes | None, ...]
+    """As the docker command counts it: without inactive files."""
+    memory_limit_bytes: tuple[Bytes | None, ...]
+    """The host's memory where the container has no limit."""
+    rx_bytes_per_sec: tuple[Rate | None, ...]
+    """Over all its interfaces; null on the host's network."""
+    tx_bytes_per_sec: tuple[Rate | None, ...]
+    read_bytes_per_sec: tuple[Rate | None, ...]
+    write_bytes_per_sec: tuple[Rate | None, ...]
+    pids: tuple[Annotated[int, Field(ge=0)] | None, ...]
+
+
+# Processes
+
+
+class Process(WireModel):
+    """One process of a host. Never its command line, which may carry secrets."""
+
+    pid: Annotated[int, Field(ge=1)]
+    name: str
+    """As the kernel has it, at most 15 characters of Linux'."""
+    cpu_percent: Percent
+    """100 = one core."""
+    memory_bytes: Bytes
+    """Resident."""
+    container_id: str | None
+    """All 64 characters; null outside of containers."""
+
+
+class Processes(WireModel):
+    """The processes that use the most, largest first."""
+
+    by_cpu: tuple[Process, ...]
+    by_memory: tuple[Process, ...]
+
+
 # Actions
 
 ActionVerb = Literal["start", "stop", "restart", "kill", "pause", "unpause", "remove"]
@@ -157,6 +206,16 @@ MAX_TARGETS = 100
 """Containers that one message may name."""
 
 TargetIndex = Annotated[int, Field(ge=0, lt=MAX_TARGETS)]
+
+
+class Cause(WireModel):
+    """The action of ours that made a container's transition."""
+
+    request_id: RequestId
+    target: Annotated[TargetIndex | None, Field(exclude_if=absent)] = None
+    """Optional: which of its message's targets."""
+    actor: str
+    action: ActionVerb
 
 
 class Expectation(WireModel):

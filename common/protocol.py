@@ -15,25 +15,27 @@ from common.models import (
     MAX_TARGETS,
     ActionStatus,
     ActionVerb,
+    Cause,
     Container,
     ContainerRef,
+    ContainerState,
     Expectation,
+    Health,
     HostId,
     HostMetrics,
     Millis,
+    Processes,
     RequestId,
     TargetIndex,
+    Usage,
     WireModel,
+    absent,
 )
 
 PROTOCOL_VERSION = 1
 
-Topic = Literal["metrics", "containers", "usage", "events", "hosts"]
+Topic = Literal["metrics", "containers", "usage", "processes", "events", "hosts"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 # Client to server
@@ -47,7 +49,8 @@ class Subscribe(WireModel):
 
     type: Literal["subscribe"]
     channels: _Channels
-    """`metrics`, `containers`, `usage`, `events` or `hosts`, each alone (every host) or as `metrics:<host>`."""
+    """`metrics`, `containers`, `usage`, `processes`, `events` or `hosts`, each alone (every host) or as
+    `metrics:<host>`."""
 
 
 class Unsubscribe(WireModel):
@@ -115,6 +118,8 @@ ClientMessage = Annotated[Subscribe | Unsubscribe | ContainerAction | Ping, Fiel
 
 Role = Literal["viewer", "operator", "admin"]
 LinkState = Literal["live", "stalled", "gone"]
+Expected = Literal["always", "sometimes"]
+UsageSource = Literal["cgroup", "stats"]
 
 
 class Connected(WireModel):
@@ -154,11 +159,57 @@ class ContainersMessage(WireModel):
     data: tuple[Container, ...]
 
 
+class UsageMessage(WireModel):
+    """What the running containers of a host use."""
+
+    type: Literal["usage"] = "usage"
+    host: HostId
+    epoch: Millis
+    seq: Millis
+    sampled_at: Millis
+    data: Usage
+
+
+class ProcessesMessage(WireModel):
+    """The processes of a host that use the most; sampled only while somebody watches them."""
+
+    type: Literal["processes"] = "processes"
+    host: HostId
+    epoch: Millis
+    seq: Millis
+    sampled_at: Millis
+    data: Processes
+
+
+class EventMessage(WireModel):
+    """A container's transition and its cause: it came, changed its state or its health, or went."""
+
+    type: Literal["event"] = "event"
+    host: HostId
+    container_id: str
+    """All 64 characters."""
+    name: str
+    from_: Annotated[ContainerState | None, Field(alias="from")]
+    """Null where it was not there before."""
+    to: ContainerState | None
+    """Null where it is gone. The same as `from` where only its health has changed."""
+    at: Millis
+    """When it happened; of what no event of Docker's told, when it was noticed, or as its inspection says."""
+    exit_code: Annotated[int | None, Field(exclude_if=absent)] = None
+    """Optional: of the run that ended with this."""
+    oom_killed: Annotated[bool | None, Field(exclude_if=absent)] = None
+    """Optional: true where the run ended because it was out of memory."""
+    health: Annotated[Health | None, Field(exclude_if=absent)] = None
+    """Optional: the new health, where this is about it."""
+    cause: Cause | Literal["docker"]
+    """The action that made it, or `docker`: the container itself, its restart policy, or somebody at the engine."""
+
+
 class Link(WireModel):
     """Whether a host's worker does its job now, and if not, why."""
 
     state: LinkState
-    reason: Annotated[str | None, Field(exclude_if=_absent)] = None
+    reason: Annotated[str | None, Field(exclude_if=absent)] = None
     """Optional: `docker-unreachable`, `silent`, `stopped`, `never-seen`, `bus-unreachable`, ...; of a live executor:
     `insecure-unsigned`, it does actions that nobody has signed."""
 
@@ -173,9 +224,14 @@ class HostStatus(WireModel):
     host: HostId
     status: LinkState
     """The best of the three links: whether anything on the host is there."""
+    expected: Expected
+    """`sometimes`: it may be off, and nobody has to worry where it is gone."""
     last_seen_at: Millis
     """When any of its workers was last seen."""
     links: Links
+    usage: Annotated[UsageSource | None, Field(exclude_if=absent)] = None
+    """Optional: where its containers' usage is read. `cgroup`: the kernel's files; `stats`: the engine's statistics,
+    where those cannot be seen."""
 
 
 class HostsMessage(WireModel):
@@ -190,7 +246,7 @@ class ContainerAck(WireModel):
 
     type: Literal["container-ack"] = "container-ack"
     request_id: RequestId
-    target: Annotated[TargetIndex | None, Field(exclude_if=_absent)] = None
+    target: Annotated[TargetIndex | None, Field(exclude_if=absent)] = None
     """Optional: which of the message's targets this is about, from 0."""
     host: HostId
     container_id: str
@@ -199,11 +255,11 @@ class ContainerAck(WireModel):
     status: ActionStatus
     at: Millis
     actor: str
-    error: Annotated[str | None, Field(exclude_if=_absent)] = None
+    error: Annotated[str | None, Field(exclude_if=absent)] = None
     """Optional: why it is `failed`, `expired`, `rejected` or `unknown`."""
-    duration_ms: Annotated[int | None, Field(exclude_if=_absent)] = None
+    duration_ms: Annotated[int | None, Field(exclude_if=absent)] = None
     """Optional: how long Docker took."""
-    noop: Annotated[bool | None, Field(exclude_if=_absent)] = None
+    noop: Annotated[bool | None, Field(exclude_if=absent)] = None
     """Optional: true where it succeeded without a change, for it was so already."""
 
 
@@ -212,7 +268,7 @@ class Heartbeat(WireModel):
 
     type: Literal["heartbeat"] = "heartbeat"
     server_time: Millis
-    nonce: Annotated[str | None, Field(exclude_if=_absent)] = None
+    nonce: Annotated[str | None, Field(exclude_if=absent)] = None
     """Optional: the ping's."""
 
 
@@ -222,14 +278,23 @@ class Error(WireModel):
     type: Literal["error"] = "error"
     code: ErrorCode
     message: str
-    request_id: Annotated[str | None, Field(exclude_if=_absent)] = None
+    request_id: Annotated[str | None, Field(exclude_if=absent)] = None
     """Optional: the action's."""
-    target: Annotated[TargetIndex | None, Field(exclude_if=_absent)] = None
+    target: Annotated[TargetIndex | None, Field(exclude_if=absent)] = None
     """Optional: which of the action's targets this is about; without it, all of them."""
 
 
 ServerMessage = Annotated[
-    Connected | MetricsMessage | ContainersMessage | HostsMessage | ContainerAck | Heartbeat | Error,
+    Connected
+    | MetricsMessage
+    | ContainersMessage
+    | UsageMessage
+    | ProcessesMessage
+    | EventMessage
+    | HostsMessage
+    | ContainerAck
+    | Heartbeat
+    | Error,
     Field(discriminator="type"),
 ]
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -191,6 +191,11 @@ class WorkerSettings(BusSettings):
     instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     """Names this process across its restarts, so that it takes its own lease over at once instead of after 6 s. No two
     processes of a host may share it. Default: a new one each time."""
+    beat: Annotated[float, Field(ge=1, le=600)] = 2.0
+    """Seconds between two signs of life. A host that has given none for three of them is shown as gone, and a stand-by
+    takes over; more for a host behind a slow or dear connection."""
+    expected: Literal["always", "sometimes"] = "always"
+    """always or sometimes: whether it is worth a worry where this host is gone."""
     run_dir: Path | None = None
     """Write a health file here once a second, for `fleetcast health`. Default: none."""
     metrics_port: Port = 0
@@ -220,7 +225,9 @@ class MetricsCollectorSettings(WorkerSettings):
     """`fleetcast collector metrics`."""
 
     interval: Interval = 1.0
-    """Seconds between two samples."""
+    """Seconds between two samples while somebody watches this host."""
+    idle_interval: Interval = 10.0
+    """Seconds between two samples while nobody does."""
     host_proc: Annotated[Path, AfterValidator(_host_proc)] = Path("/proc")
     """The host's /proc. In a container: where it is bound to, such as /host/proc."""
     host_root: Annotated[Path, AfterValidator(_host_root)] = Path("/")
@@ -232,8 +239,14 @@ class ContainersCollectorSettings(WorkerSettings, ProtectionSettings):
 
     docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
     """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
-    interval: Interval = 2.0
-    """Seconds between two lists of containers."""
+    interval: Interval = 1.0
+    """Seconds between two samples of the containers' usage while somebody watches it."""
+    idle_interval: Interval = 10.0
+    """Seconds between two samples while nobody does. Containers are listed when Docker says that something happened."""
+    host_proc: Annotated[Path, AfterValidator(_host_proc)] = Path("/proc")
+    """The host's /proc. In a container: where it is bound to, such as /host/proc."""
+    host_cgroup: Path = Path("/sys/fs/cgroup")
+    """The host's control groups. In a container: where they are bound to, such as /host/cgroup."""
     labels: str = ""
     """More labels to publish than compose's, OCI's and Fleetcast's: names or prefixes ending in *, comma between."""
 

@@ -10,22 +10,30 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from common.backoff import Backoff
-from common.bus import Bus
+from common.bus import Bus, Point
 from common.envelope import Version, unwrap
 from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
 from common.health import Health, write
-from common.keys import LEASE_TTL_MS, STATE_KINDS, StateKind, Worker
+from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, StateKind, Worker
 from common.outage import Outage
+from common.protocol import Expected, UsageSource
+from common.roster import About
+from common.settings import WorkerSettings
+from common.subscriber import Subscriber
 from common.telemetry import lease_held, malformed, unpublished
 
 logger = logging.getLogger(__name__)
 
-OVERDUE_S = 10.0
-"""A job that has got nothing done for this long is stalled, although its process lives."""
+OVERDUE_S = 5.0
+INTERVALS_MISSED = 3
+"""A job that has got nothing done for this long, and for so many of its intervals, is stalled, although its process
+lives."""
 
 # One step: whoever holds the lease renews it, and whoever finds it free, or left by an earlier life, takes it.
 _HOLD = """
@@ -43,46 +51,95 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 
 
 class Tenure:
-    """The right to work on a host, while it lasts."""
+    """The right to work on a host, while it lasts, and what the worker hears and says meanwhile: who watches it, and
+    what keeps it from its job."""
 
     def __init__(
-        self, bus: Bus, host: str, worker: Worker, epoch: int, token: str, overdue_s: float = OVERDUE_S
+        self, bus: Bus, host: str, worker: Worker, epoch: int, token: str, about: About, overdue_s: float = OVERDUE_S
     ) -> None:
         self.bus = bus
         self.host = host
         self.worker = worker
         self.epoch = epoch
         self.token = token
+        self.interest = Interest(stale_after_s=2 * about.beat_ms / 1000)
+        self._about = about
         self._overdue_s = overdue_s
+        self._patience_s = overdue_s
         self._done_at = time.monotonic()
-        self._fault: str | None = None
         self._beat_now = asyncio.Event()
 
-    def note_done(self) -> None:
-        """The job has got something done just now. One that says so too rarely is told to be stalled."""
+    def note_done(self, next_within_s: float = 0.0) -> None:
+        """The job has got something done just now, and will again within so long. One that says so too rarely is told
+        to be stalled."""
         self._done_at = time.monotonic()
+        self._patience_s = max(self._overdue_s, INTERVALS_MISSED * next_within_s)
+
+    @property
+    def about(self) -> About:
+        """What the roster is to say."""
+        if self._about.fault is None and time.monotonic() - self._done_at > self._patience_s:
+            return replace(self._about, fault="stalled overdue")
+        return self._about
 
     @property
     def fault(self) -> str | None:
         """What keeps the worker from its job, as the roster tells it: `gone docker-unreachable`, or None."""
-        if self._fault is None and time.monotonic() - self._done_at > self._overdue_s:
-            return "stalled overdue"
-        return self._fault
+        return self.about.fault
 
     @fault.setter
     def fault(self, fault: str | None) -> None:
-        if fault != self._fault:
-            self._fault = fault
+        self._tell(replace(self._about, fault=fault))
+
+    def tell_usage(self, source: UsageSource | None) -> None:
+        """Where containers' usage is read from now on."""
+        self._tell(replace(self._about, usage=source))
+
+    def _tell(self, about: About) -> None:
+        if about != self._about:
+            self._about = about
             self._beat_now.set()
 
     async def wait_for_beat(self, at_most_s: float) -> None:
-        """Until the next beat is due, or at once when the fault has changed."""
+        """Until the next beat is due, or at once when there is something else to tell."""
         try:
             async with asyncio.timeout(at_most_s):
                 await self._beat_now.wait()
         except TimeoutError:
             pass
         self._beat_now.clear()
+
+
+class Interest:
+    """Which kinds somebody watches. What a beat reads is the truth; a wake-up is heard earlier, and believed until a
+    beat that began after it can have read it too."""
+
+    def __init__(self, stale_after_s: float) -> None:
+        self._stale_after_s = stale_after_s
+        self._read: frozenset[StateKind] = frozenset()
+        self._woken_at_s: dict[StateKind, float] = {}
+        self._changed = asyncio.Event()
+
+    def has(self, kind: StateKind) -> bool:
+        woken_at_s = self._woken_at_s.get(kind, float("-inf"))
+        return kind in self._read or time.monotonic() - woken_at_s < self._stale_after_s
+
+    def note_read(self, kinds: frozenset[StateKind]) -> None:
+        if kinds != self._read:
+            self._read = kinds
+            self._tell()
+
+    def note_woken(self, kind: StateKind) -> None:
+        self._woken_at_s[kind] = time.monotonic()
+        self._tell()
+
+    async def change(self) -> None:
+        """Until something has changed, or may have."""
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class StatePublisher:
@@ -93,14 +150,17 @@ class StatePublisher:
         self._kind = kind
         self._seq = 0
 
-    async def publish(self, encode: Callable[[Version], bytes]) -> bool:
-        """Sends what `encode` makes of the next version. False, counted, where Redis is away or the lease is not held
-        just now: the caller's next state supersedes this one anyway."""
+    async def publish(
+        self, encode: Callable[[Version], bytes], history: Sequence[Point] = (), next_within_s: float = 0.0
+    ) -> bool:
+        """Sends what `encode` makes of the next version; `history`: what it adds to its history. False, counted, where
+        Redis is away or the lease is not held just now: the caller's next state, `next_within_s` from now, supersedes
+        this one anyway."""
         version = Version(self._tenure.epoch, self._seq + 1)
         body = encode(version)
         try:
             done = await self._tenure.bus.publish_state(
-                self._tenure.host, self._kind, self._tenure.token, version, body
+                self._tenure.host, self._kind, self._tenure.token, version, body, history
             )
         except BusError as error:
             logger.debug("not published: %s", error)
@@ -108,7 +168,7 @@ class StatePublisher:
             done = False
         if done:
             self._seq = version.seq
-            self._tenure.note_done()
+            self._tenure.note_done(next_within_s)
         else:
             unpublished.labels(self._kind).inc()
         return done
@@ -125,19 +185,24 @@ class HostWorker:
         *,
         instance: str | None = None,
         machine: str | None = None,
-        renew_s: float = 1.0,
-        lease_ttl_ms: int = LEASE_TTL_MS,
+        renew_s: float = BEAT_S,
+        lease_ttl_ms: int | None = None,
         overdue_s: float = OVERDUE_S,
+        expected: Expected = "always",
         run_dir: Path | None = None,
     ) -> None:
-        """`instance` names this process across its restarts: one that comes back takes its own lease over at once."""
+        """`instance` names this process across its restarts: one that comes back takes its own lease over at once.
+        `renew_s`: between two signs of life; the lease lasts LEASE_BEATS of them. `overdue_s`: a job that has got
+        nothing done for this long is told to be stalled."""
         self._bus = bus
         self._host = host
         self._worker: Worker = worker
         self._machine = machine or machine_id()
         self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
-        self._lease_ttl_ms = lease_ttl_ms
+        self._lease_ttl_ms = lease_ttl_ms or round(LEASE_BEATS * renew_s * 1000)
+        self._about = About(beat_ms=round(renew_s * 1000), expected=expected)
+        self._kinds = tuple(kind for kind in STATE_KINDS if PUBLISHED_BY[kind] == worker)
         self._overdue_s = overdue_s
         self._run_dir = run_dir
         self._health_file = Outage(f"the directory for health files {run_dir}", logger)
@@ -145,6 +210,18 @@ class HostWorker:
         self._key = bus.keys.lease(host, worker)
         self._hold = bus.script(_HOLD)
         self._release = bus.script(_RELEASE)
+
+    @classmethod
+    def of(cls, settings: WorkerSettings, bus: Bus, worker: Worker) -> Self:
+        return cls(
+            bus,
+            settings.host_id,
+            worker,
+            instance=settings.instance,
+            renew_s=settings.beat,
+            expected=settings.expected,
+            run_dir=settings.run_dir,
+        )
 
     async def run(self, job: Callable[[Tenure], Awaitable[None]]) -> None:
         """Runs `job` in tenure after tenure, for ever. A job that raises is logged and tried again after a backoff, in
@@ -170,25 +247,50 @@ class HostWorker:
 
     async def _serve(self, tenure: Tenure, job: Callable[[Tenure], Awaitable[None]]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            beats = tasks.create_task(self._beat(tenure), name=f"{self._worker} heartbeat")
+            beside = [tasks.create_task(self._beat(tenure), name=f"{self._worker} heartbeat")]
+            if self._kinds:
+                beside.append(tasks.create_task(self._listen(tenure), name=f"{self._worker} wake-ups"))
             await job(tenure)
-            beats.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _beat(self, tenure: Tenure) -> None:
         """Keeps the lease and the roster's entry alive; an absent Redis only means that the next beat tries again."""
         while True:
             try:
-                holder = await self._take(tenure.token, earlier_life="")
+                beat = await self._bus.beat(self._host, self._worker, self._lease_ttl_ms, tenure.about, self._kinds)
+                holder = beat.holder.decode(errors="replace") if beat.holder is not None else None
+                if holder is None:  # nobody's: it ran out while Redis was away, or was flushed
+                    holder = await self._take(tenure.token, earlier_life="")
                 if holder != tenure.token:
                     raise LeaseLostError(self._host, self._worker, holder)
-                await self._bus.note_seen(self._host, self._worker, tenure.fault)
-                await self._bus.sync_clock()
+                tenure.interest.note_read(beat.watched)
                 self._refusals.over()
                 self._say(Health(self._worker, "working", tenure.fault))
             except BusError as error:
                 self._note(error)
                 self._say(Health(self._worker, "without Redis"))
             await tenure.wait_for_beat(self._renew_s)
+
+    async def _listen(self, tenure: Tenure) -> None:
+        """Hears at once that somebody has begun to watch; the next beat would find it too."""
+        channels = (self._bus.keys.wake(self._host), self._bus.keys.wake(None))
+
+        def hear(channel: str, payload: bytes) -> None:
+            for kind in self._kinds:
+                if payload == kind.encode():
+                    tenure.interest.note_woken(kind)
+
+        subscriber = Subscriber(
+            self._bus,
+            self._bus.keys.canary(f"{self._host}.{self._worker}.{self._instance}"),
+            hear,
+            lambda channel: None,
+            canary_every_s=self._renew_s,
+            silence_s=LEASE_BEATS * self._renew_s,
+        )
+        subscriber.want(channels)
+        await subscriber.run()
 
     async def _stand_by(self) -> Tenure:
         """Waits until the lease is ours."""
@@ -210,7 +312,7 @@ class HostWorker:
             self._refusals.over()
             if holder == token:
                 logger.info("%s on %s: at work", self._worker, self._host)
-                return Tenure(self._bus, self._host, self._worker, epoch, token, self._overdue_s)
+                return Tenure(self._bus, self._host, self._worker, epoch, token, self._about, self._overdue_s)
             self._say(Health(self._worker, "standing by"))
             if self._machine not in holder.split():
                 # A rebooted machine finds its own last lease, which runs out. One that outlives its time is renewed.
@@ -228,15 +330,20 @@ class HostWorker:
         """Redis' time in ms, and above the last tenure's even where that clock was set back."""
         await self._bus.sync_clock()
         epoch = self._bus.clock.now_ms()
-        if self._worker in STATE_KINDS:
-            [payload] = await self._bus.last_states([(self._host, self._worker)])
-            if payload is not None:
-                try:
-                    epoch = max(epoch, unwrap(payload)[0].epoch + 1)
-                except MalformedError as error:
-                    malformed.labels("last state").inc()
-                    logger.warning("ignoring the last state of %s on %s: %s", self._worker, self._host, error)
+        for payload in await self._last_payloads():
+            try:
+                epoch = max(epoch, unwrap(payload)[0].epoch + 1)
+            except MalformedError as error:
+                malformed.labels("last state").inc()
+                logger.warning("ignoring what was last published of %s on %s: %s", self._worker, self._host, error)
         return epoch
+
+    async def _last_payloads(self) -> list[bytes]:
+        if not self._kinds:
+            return []
+        states = await self._bus.last_states([(self._host, kind) for kind in self._kinds])
+        events = await self._bus.last_events([self._host], 1) if PUBLISHED_BY["events"] == self._worker else [[]]
+        return [payload for payload in (*states, *events[0]) if payload is not None]
 
     async def _take(self, token: str, *, earlier_life: str) -> str:
         holder: bytes = await self._bus.run(self._hold, (self._key,), (token, self._lease_ttl_ms, earlier_life))
@@ -262,7 +369,7 @@ class HostWorker:
         try:
             async with asyncio.timeout(1.0):
                 if await self._bus.run(self._release, (self._key,), (tenure.token,)):
-                    await self._bus.note_seen(self._host, self._worker, "gone stopped")
+                    await self._bus.note_seen(self._host, self._worker, replace(tenure.about, fault="gone stopped"))
         except (BusError, TimeoutError) as error:
             logger.debug("lease not released: %s", error)
 

@@ -22,10 +22,10 @@ from common.protection import Protection
 from common.protocol import ContainersMessage
 from common.settings import ContainersCollectorSettings
 from common.whereabouts import Guard
-from common.worker import OVERDUE_S, HostWorker, StatePublisher, Tenure
+from common.worker import HostWorker, StatePublisher, Tenure
 from services.collector.inventory import Inspection, Inventory
+from services.collector.pace import Pace
 from services.collector.snapshot import LabelFilter
-from services.collector.ticks import Ticks
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,6 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
     """Runs until it is cancelled. Raises HostIdConflictError and SettingsError."""
     docker = Docker(settings.docker_host, timeout_s=_DOCKER_TIMEOUT_S)
     bus = Bus(settings.redis_url, Keys(settings.namespace))
-    worker = HostWorker(
-        bus,
-        settings.host_id,
-        "containers",
-        instance=settings.instance,
-        overdue_s=max(OVERDUE_S, 3 * settings.interval),
-        run_dir=settings.run_dir,
-    )
     job = partial(
         collect_containers,
         docker=docker,
@@ -65,7 +57,7 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
         interval_s=settings.interval,
     )
     try:
-        await worker.run(job)
+        await HostWorker.of(settings, bus, "containers").run(job)
     finally:
         await bus.close()
         await docker.close()
@@ -84,7 +76,7 @@ async def collect_containers(
     feed = _Feed(tenure, republish_s)
     inventory = Inventory(label_filter)
     refusal = Outage(f"the list of containers of Docker at {docker.address}", logger)
-    ticks = Ticks(interval_s)
+    ticks = Pace(tenure, "usage", interval_s, interval_s)
     listed_at_s = now_s()
     while True:
         if now_s() - listed_at_s > _MISSED_S:

@@ -12,9 +12,9 @@ from common.keys import Keys
 from common.models import HostMetrics
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
-from common.worker import OVERDUE_S, HostWorker, StatePublisher, Tenure
+from common.worker import HostWorker, StatePublisher, Tenure
 from services.collector.host import HostSampler, Readings
-from services.collector.ticks import Ticks
+from services.collector.pace import Pace
 
 _FIRST_GAP_S = 0.25
 """Between the first look at the counters and the first sample: long enough for honest numbers, and nobody waits."""
@@ -23,27 +23,20 @@ _FIRST_GAP_S = 0.25
 async def run_metrics_collector(settings: MetricsCollectorSettings) -> None:
     """Runs until it is cancelled. Raises HostIdConflictError."""
     bus = Bus(settings.redis_url, Keys(settings.namespace))
-    worker = HostWorker(
-        bus,
-        settings.host_id,
-        "metrics",
-        instance=settings.instance,
-        overdue_s=max(OVERDUE_S, 3 * settings.interval),
-        run_dir=settings.run_dir,
-    )
     sampler = HostSampler(Readings.of_host(settings.host_proc, settings.host_root))
+    job = partial(collect_metrics, sampler=sampler, fast_s=settings.interval, slow_s=settings.idle_interval)
     try:
-        await worker.run(partial(collect_metrics, sampler=sampler, interval_s=settings.interval))
+        await HostWorker.of(settings, bus, "metrics").run(job)
     finally:
         await bus.close()
 
 
-async def collect_metrics(tenure: Tenure, sampler: HostSampler, interval_s: float) -> None:
-    """A tenure's job: never returns."""
+async def collect_metrics(tenure: Tenure, sampler: HostSampler, fast_s: float, slow_s: float) -> None:
+    """A tenure's job: never returns. Samples every `fast_s` while somebody watches, every `slow_s` else."""
     publisher = StatePublisher(tenure, "metrics")
     if await sampler.sample() is None:
-        await asyncio.sleep(min(_FIRST_GAP_S, interval_s))
-    ticks = Ticks(interval_s)
+        await asyncio.sleep(min(_FIRST_GAP_S, fast_s))
+    pace = Pace(tenure, "metrics", fast_s, slow_s)
     while True:
         sampled_at = tenure.bus.clock.now_ms()
         data = await sampler.sample()
@@ -51,8 +44,9 @@ async def collect_metrics(tenure: Tenure, sampler: HostSampler, interval_s: floa
             tenure.fault = "stalled unreadable"
         else:
             tenure.fault = None
-            await publisher.publish(partial(_encode, tenure.host, sampled_at, data))
-        await ticks.wait()
+            encode = partial(_encode, tenure.host, sampled_at, data)
+            await publisher.publish(encode, next_within_s=pace.interval_s)
+        await pace.wait()
 
 
 def _encode(host: str, sampled_at: int, data: HostMetrics, version: Version) -> bytes:

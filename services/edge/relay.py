@@ -47,7 +47,7 @@ class Relay:
         self._ack_channels: dict[str, str] = {}
         self._to_read: set[tuple[str, StateKind]] = set()
         self._read_now = asyncio.Event()
-        self.subscriber = Subscriber(bus, bus.keys.canary(edge_id), self._on_message, self._on_subscribed)
+        self.subscriber = Subscriber(bus, bus.keys.canary(f"edge.{edge_id}"), self._on_message, self._on_subscribed)
 
     @property
     def not_ready_because(self) -> str | None:

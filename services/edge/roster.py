@@ -6,12 +6,15 @@ from typing import get_args
 from common.bus import RosterReading
 from common.keys import WORKERS, Worker
 from common.protocol import HostStatus, Link, Links, LinkState
+from common.roster import About
 
-LIVE_WITHIN_MS = 4_000
-"""A worker is seen every second: this long without it means that it hangs or that its way to Redis is cut."""
+LIVE_WITHIN_BEATS = 1.5
+"""A worker is seen every beat: this long without it means that it hangs or that its way to Redis is cut."""
 
-GONE_AFTER_MS = 8_000
-"""Its lease has run out by now."""
+GONE_AFTER_BEATS = 2.5
+"""So that every edge, which looks once a second, has told it before the third beat is due."""
+
+_UNKNOWN = About()
 
 _STATES: tuple[LinkState, ...] = get_args(LinkState)
 
@@ -31,12 +34,15 @@ def without_bus(hosts: tuple[HostStatus, ...]) -> tuple[HostStatus, ...]:
 
 def _host_status(host: str, reading: RosterReading) -> HostStatus:
     said = tuple(_link(host, worker, reading) for worker in WORKERS)
+    about = [found for worker in WORKERS if (found := reading.about.get(worker, {}).get(host)) is not None]
     states = {state for state, _ in said}
     return HostStatus(
         host=host,
         status=next(state for state in _STATES if state in states),
+        expected="sometimes" if any(one.expected == "sometimes" for one in about) else "always",
         last_seen_at=max(seen[host] for seen in reading.seen.values() if host in seen),
         links=_links(said),
+        usage=next((one.usage for one in about if one.usage), None),
     )
 
 
@@ -50,15 +56,15 @@ def _link(host: str, worker: Worker, reading: RosterReading) -> tuple[LinkState,
     seen_at = reading.seen.get(worker, {}).get(host)
     if seen_at is None:
         return "gone", "never-seen"
-    fault = reading.faults.get(worker, {}).get(host)
+    about = reading.about.get(worker, {}).get(host, _UNKNOWN)
     age_ms = reading.now_ms - seen_at
-    if fault == "gone stopped":
+    if about.fault == "gone stopped":
         return "gone", "stopped"
-    if age_ms > GONE_AFTER_MS:
+    if age_ms > GONE_AFTER_BEATS * about.beat_ms:
         return "gone", "silent"
-    if age_ms > LIVE_WITHIN_MS:
+    if age_ms > LIVE_WITHIN_BEATS * about.beat_ms:
         return "stalled", "silent"
-    if fault is not None:
-        state, _, reason = fault.partition(" ")
+    if about.fault is not None:
+        state, _, reason = about.fault.partition(" ")
         return state if state in _STATES else "stalled", reason or "unknown"
     return "live", None

@@ -68,9 +68,7 @@ async def run_executor(settings: ExecutorSettings) -> None:
         ).work()
 
     try:
-        await HostWorker(bus, settings.host_id, "executor", instance=settings.instance, run_dir=settings.run_dir).run(
-            job
-        )
+        await HostWorker.of(settings, bus, "executor").run(job)
     finally:
         await docker.close()
         await bus.close()

@@ -15,6 +15,7 @@ from common.keys import Keys, StateKind
 from common.telemetry import lease_held, malformed, unpublished
 from common.worker import HostWorker, StatePublisher, Tenure, machine_id
 from services.embedded import EmbeddedServer
+from tests.rosters import faults
 from tests.support import eventually
 
 HOST = "web-1"
@@ -202,7 +203,7 @@ async def test_whoever_leaves_says_so_in_the_roster(bus: Bus) -> None:
     async with running(worker(bus).run(job)):
         await job.tenure()
     assert await holder(bus) is None
-    assert (await bus.read_roster()).faults["metrics"] == {HOST: "gone stopped"}
+    assert await faults(bus, "metrics") == {HOST: "gone stopped"}
 
 
 async def test_a_worker_that_is_cancelled_ends_whatever_it_was_doing(bus: Bus) -> None:
@@ -252,11 +253,8 @@ async def test_a_malformed_last_state_is_counted_and_ignored(bus: Bus) -> None:
 async def test_a_fault_is_in_the_roster_at_once_and_so_is_its_end(bus: Bus) -> None:
     job = Job()
 
-    async def faults() -> dict[str, str]:
-        return dict((await bus.read_roster()).faults["metrics"])
-
     async def is_told(expected: dict[str, str]) -> bool:
-        return await faults() == expected
+        return await faults(bus, "metrics") == expected
 
     async with running(worker(bus, renew_s=3600, lease_ttl_ms=7_200_000).run(job)):
         tenure = await job.tenure()
@@ -277,7 +275,7 @@ async def test_a_new_tenure_begins_without_the_last_ones_fault(bus: Bus) -> None
         await job.tenure(2)
 
         async def no_fault() -> bool:
-            return not (await bus.read_roster()).faults["metrics"]
+            return not await faults(bus, "metrics")
 
         await eventually(no_fault)
 
@@ -416,7 +414,7 @@ async def test_a_job_that_gets_nothing_done_is_stalled_although_its_process_live
             await asyncio.sleep(0.05)
 
     async def fault() -> str | None:
-        return (await bus.read_roster()).faults["metrics"].get("web-1")
+        return (await faults(bus, "metrics")).get("web-1")
 
     def health() -> Health | None:
         found = read(tmp_path, "metrics")

@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 from common.bus import Bus
 from common.envelope import Version, body_prefix, unwrap
 from common.keys import StateKind, Worker
-from common.protocol import ContainersMessage, MetricsMessage
+from common.protocol import ContainersMessage, MetricsMessage, ProcessesMessage, UsageMessage
+from tests.rosters import faults
 
 HOST = "web-1"
 REAL_ENGINE = "/var/run/docker.sock"
 
-M = TypeVar("M", MetricsMessage, ContainersMessage)
+M = TypeVar("M", MetricsMessage, ContainersMessage, UsageMessage, ProcessesMessage)
 
 
 @asynccontextmanager
@@ -56,7 +57,7 @@ class LastState(Generic[M]):
 
 
 async def fault(bus: Bus, worker: Worker, host: str = HOST) -> str | None:
-    return (await bus.read_roster()).faults[worker].get(host)
+    return (await faults(bus, worker)).get(host)
 
 
 @asynccontextmanager

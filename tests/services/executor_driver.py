@@ -18,6 +18,7 @@ from common.settings import VERBS, ExecutorSettings
 from common.signing import Signer
 from services.executor.worker import run_executor
 from tests.conftest import docker
+from tests.rosters import faults
 from tests.support import eventually
 
 HOST = "test-host"
@@ -118,7 +119,7 @@ class Driver:
 
     async def link(self) -> str | None:
         """The executor's fault in the roster."""
-        return (await self.bus.read_roster()).faults["executor"].get(HOST)
+        return (await faults(self.bus, "executor")).get(HOST)
 
     @asynccontextmanager
     async def acks(self) -> AsyncIterator[list[dict[str, Any]]]:

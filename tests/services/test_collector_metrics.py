@@ -26,7 +26,7 @@ from tests.support import eventually
 
 @pytest.fixture
 def settings(valkey: EmbeddedServer) -> MetricsCollectorSettings:
-    return MetricsCollectorSettings(redis_url=valkey.url, host_id=HOST, interval=0.1)
+    return MetricsCollectorSettings(redis_url=valkey.url, host_id=HOST, interval=0.1, idle_interval=0.1)
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def test_without_memory_nothing_is_published_and_the_fault_says_so(bus: Bu
     sampler = HostSampler(Readings(memory=read))
 
     async def job(tenure: Tenure) -> None:
-        await collect_metrics(tenure, sampler, interval_s=0.05)
+        await collect_metrics(tenure, sampler, fast_s=0.05, slow_s=0.05)
 
     async def has_fault(expected: str | None) -> bool:
         return await fault(bus, "metrics") == expected
@@ -185,7 +185,7 @@ async def test_sampling_goes_on_while_redis_is_away(
             return await super().sample()
 
     async def job(tenure: Tenure) -> None:
-        await collect_metrics(tenure, Counting(), interval_s=0.05)
+        await collect_metrics(tenure, Counting(), fast_s=0.05, slow_s=0.05)
 
     async with running(HostWorker(bus, HOST, "metrics").run(job)):
         await eventually(lambda: samples >= 3)
@@ -199,7 +199,7 @@ async def test_sampled_at_is_on_redis_clock(valkey: EmbeddedServer, bus: Bus) ->
     bus.clock = an_hour_slow
 
     async def job(tenure: Tenure) -> None:
-        await collect_metrics(tenure, HostSampler(), interval_s=0.05)
+        await collect_metrics(tenure, HostSampler(), fast_s=0.05, slow_s=0.05)
 
     last = LastState(bus, "metrics", MetricsMessage)
     async with running(HostWorker(bus, HOST, "metrics").run(job)):

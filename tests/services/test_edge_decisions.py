@@ -8,22 +8,30 @@ from common.bus import RosterReading
 from common.errors import ProtocolError
 from common.keys import Worker
 from common.protocol import ContainerAction, Target
+from common.roster import About
 from services.edge.drain import announce, batch_size, retry_after_ms
 from services.edge.limits import Room, TokenBucket, TokenBuckets
 from services.edge.origin import is_allowed, parse_origins
 from services.edge.pace import Pace
-from services.edge.roster import GONE_AFTER_MS, LIVE_WITHIN_MS, host_statuses, without_bus
+from services.edge.roster import host_statuses, without_bus
 from services.edge.strikes import Strikes
 from services.edge.targets import Wanted, resolve, wanted_of
 from tests.samples import ID_A, ID_B, container
 
 # Roster
 
+LIVE_WITHIN_MS = 3_000
+GONE_AFTER_MS = 5_000
+"""With a beat of 2 s."""
+
 
 def reading(
     seen: Mapping[Worker, Mapping[str, int]], faults: Mapping[Worker, Mapping[str, str]] | None = None
 ) -> RosterReading:
-    return RosterReading(now_ms=100_000, seen=seen, faults=faults or {})
+    about = {
+        worker: {host: About(fault=fault) for host, fault in said.items()} for worker, said in (faults or {}).items()
+    }
+    return RosterReading(now_ms=100_000, seen=seen, about=about)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +60,21 @@ def test_a_link_says_its_state_and_why(age_ms: int, fault: str | None, expected:
 def test_a_host_is_as_live_as_its_best_link() -> None:
     [host] = host_statuses(reading({"metrics": {"a": 1}, "executor": {"a": 99_999}}))
     assert (host.status, host.last_seen_at) == ("live", 99_999)
+
+
+def test_a_worker_with_a_slow_beat_is_given_more_time() -> None:
+    slow = About(beat_ms=60_000)
+    seen: dict[Worker, dict[str, int]] = {"metrics": {"a": 100_000 - 80_000, "b": 100_000 - 100_000}}
+    a, b = host_statuses(RosterReading(200_000 - 100_000, seen, {"metrics": {"a": slow, "b": slow}}))
+    assert (a.links.metrics.state, b.links.metrics.state) == ("live", "stalled")
+
+
+def test_a_host_that_may_be_off_and_the_way_its_usage_is_read_are_told() -> None:
+    seen: dict[Worker, dict[str, int]] = {"metrics": {"a": 1, "b": 1}, "containers": {"a": 1}}
+    about: dict[Worker, dict[str, About]] = {"containers": {"a": About(expected="sometimes", usage="stats")}}
+    a, b = host_statuses(RosterReading(100_000, seen, about))
+    assert (a.expected, a.usage) == ("sometimes", "stats")
+    assert (b.expected, b.usage) == ("always", None)
 
 
 def test_without_the_bus_nothing_is_called_live() -> None:

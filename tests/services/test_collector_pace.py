@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.ticks import next_tick
+from services.collector.pace import next_tick
 
 
 @pytest.mark.parametrize(

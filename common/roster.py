@@ -1,0 +1,72 @@
+"""What a worker says of itself beside its sign of life: how often it is to be heard, what keeps it from its job. Pure.
+
+It stands in Redis as a JSON object, one a host and worker (`fc:about:<worker>`), and says the same most of the time.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, get_args
+
+from common.errors import MalformedError
+from common.keys import BEAT_S
+from common.protocol import Expected, UsageSource
+
+MAX_BEAT_MS = 3_600_000
+
+_EXPECTED: tuple[Expected, ...] = get_args(Expected)
+_SOURCES: tuple[UsageSource, ...] = get_args(UsageSource)
+
+
+@dataclass(frozen=True)
+class About:
+    """What is the usual is left out in Redis."""
+
+    beat_ms: int = round(BEAT_S * 1000)
+    """It gives a sign of life this often."""
+    fault: str | None = None
+    """What keeps it from its job: a link's state and the reason, `gone docker-unreachable`."""
+    expected: Expected = "always"
+    usage: UsageSource | None = None
+
+    def to_json(self) -> bytes:
+        said = {name: value for name, value in asdict(self).items() if value != getattr(_USUAL, name)}
+        return json.dumps(said, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "About":
+        """Raises MalformedError."""
+        return _parse(text)
+
+
+_USUAL = About()
+
+
+@lru_cache(4096)
+def _parse(text: bytes) -> About:
+    """Read again by every edge every second, and nearly always the same."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError("roster", f"no JSON: {error!s:.100}") from None
+    if not isinstance(said, Mapping):
+        raise MalformedError("roster", "no JSON object")
+    return About(
+        beat_ms=_beat(said.get("beat_ms", _USUAL.beat_ms)),
+        fault=_fault(said.get("fault")),
+        expected=next((known for known in _EXPECTED if known == said.get("expected")), "always"),
+        usage=next((known for known in _SOURCES if known == said.get("usage")), None),
+    )
+
+
+def _beat(said: Any) -> int:
+    if not isinstance(said, int) or isinstance(said, bool) or not 0 < said <= MAX_BEAT_MS:
+        raise MalformedError("roster", f"beat_ms is {said!r:.40}")
+    return said
+
+
+def _fault(said: Any) -> str | None:
+    if said is not None and not isinstance(said, str):
+        raise MalformedError("roster", f"fault is {said!r:.40}")
+    return said[:200] if said else None
