@@ -106,6 +106,15 @@ class Docker:
         path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}/json"
         return _json_object(await self._send("GET", path))
 
+    async def stats(self, container_id: str) -> dict[str, Any]:
+        """One sample of what a container uses, in Docker's own shape. Engines before 23 take a second for it."""
+        path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}/stats?stream=false&one-shot=true"
+        return _json_object(await self._send("GET", path))
+
+    async def info(self) -> dict[str, Any]:
+        """What the engine says of the machine that it runs on; `Name` among it."""
+        return _json_object(await self._send("GET", f"{await self._negotiated()}/info"))
+
     async def act(self, container_id: str, verb: ActionVerb, *, grace_s: int | None) -> bool:
         """Does it. True: something has changed; False: it was so already. `grace_s` is how long `stop` and `restart`
         wait before they kill (None: DEFAULT_GRACE_S); `remove` removes no running container.
