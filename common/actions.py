@@ -18,9 +18,10 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from common.bus import Bus
+from common.deeds import Begun
 from common.errors import BusRefusedError, MalformedError
-from common.keys import ACTION_TTL_S, ACTIONS_STREAM_MAX, EXECUTOR_GROUP
-from common.models import Action, ActionKey, ActionOrder, ActionRecord, ActionStatus
+from common.keys import ACTION_TTL_S, ACTIONS_STREAM_MAX, DEEDS_KEPT, DEEDS_TTL_S, EXECUTOR_GROUP
+from common.models import Action, ActionKey, ActionOrder, ActionRecord, ActionStatus, Cause
 from common.protocol import ContainerAck
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ _VERDICTS: dict[bytes, ClaimVerdict] = {verdict.encode(): verdict for verdict in
 _COMMON = frozenset(Action.model_fields)
 
 # Scripts are not rolled back: what may be refused (a key of another type) stands before what needs it done. A
-# settlement begins with XACK, which needs no memory, so that a full server takes it; it refuses a claim.
+# settlement begins with XACK, which needs no memory, so that a full server takes it; it refuses a claim. The deeds (see
+# common/deeds.py) are the collector's affair: no action fails for them.
 
 _SUBMIT = """
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -71,6 +73,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now > tonumber(ARGV[4]) then return 'late' end
 redis.call('HSET', KEYS[1], 'before', ARGV[6], 'until', string.format('%d', now + ARGV[7]))
 if not ours then
+  redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[9], '*', 'begun', ARGV[8])
+  redis.pcall('EXPIRE', KEYS[3], ARGV[10])
   redis.call('HSET', KEYS[1], 'status', 'running', 'token', ARGV[1], 'executor', ARGV[5], 'at', ARGV[2],
     'startedAt', ARGV[2])
   redis.call('SPUBLISH', KEYS[2], ARGV[3])
@@ -99,11 +103,13 @@ elseif kind ~= 'none' then
 end
 redis.call('XACK', KEYS[3], 'executor', ARGV[2])
 redis.call('XDEL', KEYS[3], ARGV[2])
-redis.call('HSET', KEYS[1], 'token', ARGV[1], unpack(ARGV, 6))
+redis.call('HSET', KEYS[1], 'token', ARGV[1], unpack(ARGV, 9))
 redis.call('HDEL', KEYS[1], 'before', 'until')
 if kind == 'none' then redis.call('EXPIRE', KEYS[1], ARGV[5]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', unpack(redis.call('HGETALL', KEYS[1])))
 redis.call('SPUBLISH', KEYS[4], ARGV[3])
+redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'ended', ARGV[6])
+redis.pcall('EXPIRE', KEYS[5], ARGV[8])
 return 1
 """
 
@@ -203,7 +209,7 @@ class Actions:
         at = self._bus.clock.now_ms()
         verdict: bytes = await self._bus.run(
             self._claim,
-            (self._keys.action(*order.key), self._keys.acks(order.host)),
+            (self._keys.action(*order.key), self._keys.acks(order.host), self._keys.deeds(order.host)),
             (
                 token,
                 at,
@@ -212,6 +218,9 @@ class Actions:
                 executor,
                 before,
                 patience_ms,
+                _begun(order, patience_ms).model_dump_json(),
+                DEEDS_KEPT,
+                DEEDS_TTL_S,
             ),
         )
         return _VERDICTS[verdict]
@@ -243,6 +252,7 @@ class Actions:
                 self._keys.audit(host),
                 self._keys.actions(host),
                 self._keys.acks(host),
+                self._keys.deeds(host),
             ),
             (
                 token,
@@ -250,6 +260,9 @@ class Actions:
                 acknowledge(record).model_dump_json(),
                 self._audit_max,
                 ACTION_TTL_S,
+                str(order.key),
+                DEEDS_KEPT,
+                DEEDS_TTL_S,
                 *_flat(record),
             ),
         )
@@ -323,6 +336,11 @@ def parse_order(text: bytes) -> ActionOrder:
         return ActionOrder.model_validate_json(text)
     except ValidationError as invalid:
         raise MalformedError("action order", str(invalid.errors(include_url=False)[0]["msg"])) from None
+
+
+def _begun(order: ActionOrder, patience_ms: int) -> Begun:
+    cause = Cause(request_id=order.request_id, target=order.target, actor=order.actor, action=order.action)
+    return Begun(key=str(order.key), container_id=order.container_id, patience_ms=patience_ms, cause=cause)
 
 
 def _record_of(order: ActionOrder, status: ActionStatus, at: int, **more: Any) -> ActionRecord:

@@ -14,6 +14,8 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -22,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from common.errors import DockerApiError, DockerUnreachableError, SettingsError
+from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError, SettingsError
 from common.models import ActionVerb
 from common.outage import Outage
 
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 NEWEST_API = (1, 52)
 """The newest API version that this client was written against; a newer engine is spoken to in this one."""
+
+OLDEST_API = (1, 24)
+"""Docker 1.12's, of 2016."""
 
 DEFAULT_GRACE_S = 10
 """Docker's own, where a container names none."""
@@ -39,6 +44,8 @@ ACT_CONNECT_S = 3.0
 
 MAX_CONNECTIONS = 80
 """Above the executor's most containers at once (64), so that a ping gets through beside them."""
+
+_LONGEST_EVENT = 1_048_576
 
 _GRACEFUL: frozenset[ActionVerb] = frozenset({"stop", "restart"})
 
@@ -114,6 +121,41 @@ class Docker:
     async def info(self) -> dict[str, Any]:
         """What the engine says of the machine that it runs on; `Name` among it."""
         return _json_object(await self._send("GET", f"{await self._negotiated()}/info"))
+
+    async def events(self, actions: Sequence[str], since: str | None) -> AsyncIterator[list[bytes]]:
+        """What happens to containers from now on, as lines of JSON in Docker's own shape, several where they come
+        together: first an empty list, once the engine listens. `since`: from that time on (`<seconds>.<nanoseconds>`),
+        of what the engine still knows. Ends when the engine ends it.
+
+        Take them quickly: the engine leaves out a subscriber that keeps it waiting for 100 ms. Silence is no error
+        here: an engine that hangs and one where nothing happens are the same to it.
+        """
+        asked = {"filters": json.dumps({"type": ["container"], "event": list(actions)})}
+        if since is not None:
+            asked["since"] = since
+        path = f"{await self._negotiated()}/events"
+        timeout = httpx.Timeout(self._timeout_s, read=None)
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self._timeout_s):
+                    answering = self._http.stream("GET", path, params=asked, timeout=timeout)
+                    answer = await stack.enter_async_context(answering)
+                    if not answer.is_success:
+                        await answer.aread()
+                        _refuse_error(answer)
+                self._outage.over()
+                yield []
+                begun = b""
+                async for chunk in answer.aiter_raw():
+                    *lines, begun = (begun + chunk).split(b"\n")
+                    if len(begun) > _LONGEST_EVENT:
+                        raise _unintelligible("an event of it has no end")
+                    if lines:
+                        yield lines
+        except (httpx.TransportError, TimeoutError) as error:
+            reason = _reason(error, self._timeout_s)
+            self._note_away(reason)
+            raise DockerUnreachableError(self.address, reason) from error
 
     async def act(self, container_id: str, verb: ActionVerb, *, grace_s: int | None) -> bool:
         """Does it. True: something has changed; False: it was so already. `grace_s` is how long `stop` and `restart`
@@ -213,10 +255,18 @@ def _api_for(said: dict[str, Any]) -> str:
     if engine is None:
         raise _unintelligible(f"its /version names no ApiVersion ({said.get('ApiVersion')!r:.40})")
     if oldest and (_version_number(oldest) or (0, 0)) > NEWEST_API:
-        raise DockerApiError(
+        raise DockerVersionError(
             HTTPStatus.BAD_GATEWAY,
             f"this Docker engine speaks API {oldest} and newer, Fleetcast speaks up to "
             f"{NEWEST_API[0]}.{NEWEST_API[1]}: a newer Fleetcast is needed",
+            "docker-too-new",
+        )
+    if engine < OLDEST_API:
+        raise DockerVersionError(
+            HTTPStatus.BAD_GATEWAY,
+            f"this Docker engine speaks API {engine[0]}.{engine[1]}, Fleetcast speaks {OLDEST_API[0]}.{OLDEST_API[1]} "
+            "and newer: a newer engine is needed",
+            "docker-too-old",
         )
     major, minor = min(engine, NEWEST_API)
     return f"/v{major}.{minor}"

@@ -14,6 +14,7 @@ FleetcastError
 ├── DockerUnreachableError  no engine answers: waited for with backoff
 │   └── DockerInterruptedError  (common/docker.py) it was asked, and nobody knows whether it did it
 └── DockerApiError       the engine answered with an error: its status and message
+    └── DockerVersionError   it speaks no API version that Fleetcast does
 """
 
 from dataclasses import dataclass
@@ -151,6 +152,16 @@ class DockerApiError(FleetcastError):
 
     status: int
     message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass
+class DockerVersionError(DockerApiError):
+    """The engine is too old or too new for this Fleetcast."""
+
+    verdict: Literal["docker-too-old", "docker-too-new"]
 
     def __str__(self) -> str:
         return self.message

@@ -65,20 +65,20 @@ class Tenure:
         self.interest = Interest(stale_after_s=2 * about.beat_ms / 1000)
         self._about = about
         self._overdue_s = overdue_s
-        self._patience_s = overdue_s
-        self._done_at = time.monotonic()
+        self._due_at: dict[str, float] = {}
+        self._first_due_at = time.monotonic() + overdue_s
         self._beat_now = asyncio.Event()
 
-    def note_done(self, next_within_s: float = 0.0) -> None:
-        """The job has got something done just now, and will again within so long. One that says so too rarely is told
-        to be stalled."""
-        self._done_at = time.monotonic()
-        self._patience_s = max(self._overdue_s, INTERVALS_MISSED * next_within_s)
+    def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
+        """The job has got something done just now, and will again within so long. One that is late with any of its
+        tasks is told to be stalled."""
+        patience_s = max(self._overdue_s, INTERVALS_MISSED * next_within_s)
+        self._due_at[what] = time.monotonic() + patience_s
 
     @property
     def about(self) -> About:
         """What the roster is to say."""
-        if self._about.fault is None and time.monotonic() - self._done_at > self._patience_s:
+        if self._about.fault is None and time.monotonic() > min(self._due_at.values(), default=self._first_due_at):
             return replace(self._about, fault="stalled overdue")
         return self._about
 
@@ -151,11 +151,11 @@ class StatePublisher:
         self._seq = 0
 
     async def publish(
-        self, encode: Callable[[Version], bytes], history: Sequence[Point] = (), next_within_s: float = 0.0
+        self, encode: Callable[[Version], bytes], history: Sequence[Point] = (), next_within_s: float | None = None
     ) -> bool:
         """Sends what `encode` makes of the next version; `history`: what it adds to its history. False, counted, where
-        Redis is away or the lease is not held just now: the caller's next state, `next_within_s` from now, supersedes
-        this one anyway."""
+        Redis is away or the lease is not held just now: the caller's next state supersedes this one anyway, which is
+        to come `next_within_s` from now, if that can be told."""
         version = Version(self._tenure.epoch, self._seq + 1)
         body = encode(version)
         try:
@@ -168,7 +168,8 @@ class StatePublisher:
             done = False
         if done:
             self._seq = version.seq
-            self._tenure.note_done(next_within_s)
+            if next_within_s is not None:
+                self._tenure.note_done(self._kind, next_within_s)
         else:
             unpublished.labels(self._kind).inc()
         return done

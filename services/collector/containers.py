@@ -1,64 +1,87 @@
-"""The containers collector: lists the engine's containers on a steady clock and publishes what has changed, for as long
-as it holds the host's lease.
+"""The containers collector: publishes what containers there are, what happens to them and what they use, for as long as
+it holds the host's lease.
 
-Independent of the metrics collector. While the engine is away nothing is published: the last state stays, and the
-worker's fault says why it is not live. A snapshot that does not reach Redis goes out with the next round.
+Docker's events say that something has happened; a list, made once for all that come together, and an inspection of
+those that the events name say what. A list every 30 s repairs whatever events have missed. While the engine is away
+nothing is published: the last state stays, and the worker's fault says why it is not live. What does not reach Redis
+goes out with the next round.
+
+Independent of the metrics collector.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
 from common.bus import Bus
 from common.docker import Docker
 from common.envelope import Version
-from common.errors import DockerApiError, DockerUnreachableError
+from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError
 from common.keys import Keys
-from common.models import Container
+from common.models import Container, Usage
 from common.outage import Outage
 from common.protection import Protection
-from common.protocol import ContainersMessage
+from common.protocol import ContainersMessage, UsageMessage
 from common.settings import ContainersCollectorSettings
+from common.supervision import run_forever
 from common.whereabouts import Guard
 from common.worker import HostWorker, StatePublisher, Tenure
+from services.collector.chronicle import Chronicle, last_told
+from services.collector.event_feed import EventFeed
 from services.collector.inventory import Inspection, Inventory
 from services.collector.pace import Pace
 from services.collector.snapshot import LabelFilter
+from services.collector.transitions import ALIVE
+from services.collector.usage import Running, UsageSampler
 
 logger = logging.getLogger(__name__)
-
-REPUBLISH_S = 10.0
-"""An unchanged snapshot is published again after this, so that its `sampledAt` says that it still holds."""
 
 _DOCKER_TIMEOUT_S = 5.0
 _INSPECT_TIMEOUT_S = 2.0
 """One container that hangs in Docker must not take the others' list with it."""
 
 _INSPECTIONS_AT_ONCE = 8
-_RETRY_S = 2.0
-"""At most this between two tries to reach an engine that is away, however long the interval."""
 
-_MISSED_S = 30.0
-"""Docker's status text betrays a restart for a minute (see inventory.py). After half of that without a list it is not
-relied on."""
+
+@dataclass(frozen=True)
+class Times:
+    """In seconds; tests shrink them."""
+
+    debounce: float = 0.1
+    """Events that come within this share a list."""
+    rest: float = 4.0
+    """After a list this many times as long as it took before the next one, so that a storm of events takes a fifth of
+    the collector's time and of the engine's at most."""
+    longest_rest: float = 2.0
+    full: float = 30.0
+    """A list without an event, to repair what events have missed."""
+    without_events: float = 2.0
+    """The same, while the engine tells no events, or is away."""
+    republish: float = 10.0
+    """An unchanged snapshot is published again after this, if a list has confirmed it."""
 
 
 async def run_containers_collector(settings: ContainersCollectorSettings) -> None:
     """Runs until it is cancelled. Raises HostIdConflictError and SettingsError."""
     docker = Docker(settings.docker_host, timeout_s=_DOCKER_TIMEOUT_S)
     bus = Bus(settings.redis_url, Keys(settings.namespace))
+    sampler = UsageSampler(docker, settings.host_proc, settings.host_cgroup)
     job = partial(
         collect_containers,
         docker=docker,
         guard=Guard(settings),
         label_filter=LabelFilter.parse(settings.labels),
-        interval_s=settings.interval,
+        sampler=sampler,
+        fast_s=settings.interval,
+        slow_s=settings.idle_interval,
     )
     try:
         await HostWorker.of(settings, bus, "containers").run(job)
     finally:
+        sampler.close()
         await bus.close()
         await docker.close()
 
@@ -68,62 +91,151 @@ async def collect_containers(
     docker: Docker,
     guard: Guard,
     label_filter: LabelFilter,
-    interval_s: float,
-    republish_s: float = REPUBLISH_S,
+    sampler: UsageSampler,
+    fast_s: float,
+    slow_s: float,
+    times: Times = Times(),
 ) -> None:
-    """A tenure's job: never returns."""
-    now_s = asyncio.get_running_loop().time
-    feed = _Feed(tenure, republish_s)
-    inventory = Inventory(label_filter)
-    refusal = Outage(f"the list of containers of Docker at {docker.address}", logger)
-    ticks = Pace(tenure, "usage", interval_s, interval_s)
-    listed_at_s = now_s()
-    while True:
-        if now_s() - listed_at_s > _MISSED_S:
-            inventory.doubt()
-        protection = await guard.protection()
-        sampled_at = tenure.bus.clock.now_ms()
-        try:
-            containers = await _look(docker, inventory, protection)
-        except (DockerUnreachableError, DockerApiError) as error:
-            if isinstance(error, DockerApiError):
-                refusal.note(error.message)
-                tenure.fault = "stalled docker-error"
-            else:
-                tenure.fault = "gone docker-unreachable"
-            feed.interrupt()
-            inventory.doubt()
-            await asyncio.sleep(min(interval_s, _RETRY_S))
-            continue
-        refusal.over()
-        tenure.fault = None
-        tenure.note_done()
-        listed_at_s = now_s()
-        await feed.offer(containers, sampled_at)
-        await ticks.wait()
+    """A tenure's job: never returns. Usage is sampled every `fast_s` while somebody watches it, every `slow_s` else."""
+    feed = EventFeed(docker)
+    chronicle = Chronicle(tenure, docker, await last_told(tenure.bus, tenure.host))
+    rounds = _Rounds(tenure, docker, guard, Inventory(label_filter), feed, chronicle, times)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_forever("engine events", feed.run), name="engine events")
+        tasks.create_task(_sample_usage(tenure, sampler, rounds, fast_s, slow_s), name="usage")
+        await rounds.run()
 
 
-class _Feed:
-    """Publishes a snapshot that differs from the one last published, that is the first after an interruption, or whose
-    like went out too long ago."""
+class _Rounds:
+    """Lists containers when something has happened to them, and publishes what is new."""
 
-    def __init__(self, tenure: Tenure, republish_s: float) -> None:
-        self._host = tenure.host
+    def __init__(
+        self,
+        tenure: Tenure,
+        docker: Docker,
+        guard: Guard,
+        inventory: Inventory,
+        feed: EventFeed,
+        chronicle: Chronicle,
+        times: Times,
+    ) -> None:
+        self.running: list[Running] = []
+        """As the last list had it."""
+        self.listed = asyncio.Event()
+        """Set by the first list."""
+        self._tenure = tenure
+        self._docker = docker
+        self._guard = guard
+        self._inventory = inventory
+        self._feed = feed
+        self._chronicle = chronicle
+        self._times = times
         self._publisher = StatePublisher(tenure, "containers")
-        self._republish_s = republish_s
+        self._refusal = Outage(f"the list of containers of Docker at {docker.address}", logger)
         self._now_s = asyncio.get_running_loop().time
+        self._named: set[str] = set()
+        """Those that events have named since they were last inspected."""
         self._published: tuple[Container, ...] | None = None
-        self._published_at_s = 0.0
+        self._published_at_s = float("-inf")
 
-    def interrupt(self) -> None:
-        self._published = None
+    async def run(self) -> None:
+        """Never returns."""
+        is_full = True
+        while True:
+            began_s = self._now_s()
+            is_done = await self._round(is_full)
+            await self._rest(self._now_s() - began_s)
+            next_full_s = self._times.full if is_done and self._feed.is_on else self._times.without_events
+            is_full = await self._wait_until(began_s + next_full_s) or self._feed.has_gap or not is_done
 
-    async def offer(self, containers: tuple[Container, ...], sampled_at: int) -> None:
-        is_news = containers != self._published or self._now_s() - self._published_at_s >= self._republish_s
-        if is_news:
-            done = await self._publisher.publish(partial(_encode, self._host, sampled_at, containers))
+    async def _rest(self, took_s: float) -> None:
+        await asyncio.sleep(min(self._times.longest_rest, max(self._times.debounce, self._times.rest * took_s)))
+
+    async def _wait_until(self, due_s: float) -> bool:
+        """Until something has happened, and what happens together with it; True where nothing has by then."""
+        try:
+            async with asyncio.timeout_at(due_s):
+                await self._feed.wait()
+        except TimeoutError:
+            return True
+        await asyncio.sleep(self._times.debounce)
+        return False
+
+    async def _round(self, is_full: bool) -> bool:
+        """One list and what follows from it. False where the engine gives none."""
+        had_gap, self._feed.has_gap = self._feed.has_gap, False
+        if had_gap:
+            self._inventory.doubt()
+        protection = await self._guard.protection()
+        sampled_at = self._tenure.bus.clock.now_ms()
+        events = self._feed.take()
+        self._named.update(event.container_id for event in events)
+        self._chronicle.on_events(events)
+        try:
+            containers = await self._look(protection)
+        except (DockerUnreachableError, DockerApiError) as error:
+            self._tenure.fault = self._fault(error)
+            self._published = None
+            self._feed.has_gap = True
+            await self._chronicle.tell()
+            return False
+        self._refusal.over()
+        self._tenure.fault = None
+        if had_gap:
+            await self._chronicle.set_clock()
+        untold = self._chronicle.on_snapshot(containers, self._inventory.unreadable, self._feed.moving())
+        if untold and is_full and not had_gap:
+            self._feed.distrust()
+        await self._publish(containers, sampled_at, again=is_full)
+        await self._chronicle.tell()
+        self.running = [found for container in containers if (found := self._running(container)) is not None]
+        self.listed.set()
+        return True
+
+    async def _publish(self, containers: tuple[Container, ...], sampled_at: int, *, again: bool) -> None:
+        """What is new, and `again` what is not, so that its `sampledAt` says that it still holds."""
+        is_old = self._now_s() - self._published_at_s >= self._times.republish
+        if containers != self._published or (again and is_old):
+            done = await self._publisher.publish(partial(_encode, self._tenure.host, sampled_at, containers))
             self._published = containers if done else None
             self._published_at_s = self._now_s()
+
+    def _fault(self, error: DockerUnreachableError | DockerApiError) -> str:
+        if isinstance(error, DockerUnreachableError):
+            return "gone docker-unreachable"
+        self._refusal.note(error.message)
+        return f"gone {error.verdict}" if isinstance(error, DockerVersionError) else "stalled docker-error"
+
+    async def _look(self, protection: Protection) -> tuple[Container, ...]:
+        """Raises DockerUnreachableError, and DockerApiError where Docker refuses the list."""
+        now_s = self._now_s()
+        entries = self._inventory.read(await self._docker.list_containers())
+        asked = self._inventory.to_inspect(entries, self._named, now_s)
+        found = await _inspect(self._docker, asked)
+        self._named -= found.keys() | (self._named - {entry.listed.id for entry in entries})
+        return self._inventory.snapshot(entries, found, protection, now_s)
+
+    def _running(self, container: Container) -> Running | None:
+        inspected = self._inventory.inspected(container.id)
+        if inspected is None or container.state not in ALIVE:
+            return None
+        mode = inspected.host_config.network_mode if inspected.host_config else None
+        return Running(container.id, inspected.state.pid or 0, inspected.state.started_at or "", mode == "host")
+
+
+async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, fast_s: float, slow_s: float) -> None:
+    """Never returns."""
+    publisher = StatePublisher(tenure, "usage")
+    await rounds.listed.wait()
+    pace = Pace(tenure, "usage", fast_s, slow_s)
+    while True:
+        sampled_at = tenure.bus.clock.now_ms()
+        usage = await sampler.sample(rounds.running)
+        tenure.tell_usage(sampler.source)
+        if usage is not None:
+            encode = partial(_encode_usage, tenure.host, sampled_at, usage)
+            await publisher.publish(encode, next_within_s=pace.interval_s)
+        await pace.wait()
 
 
 def _encode(host: str, sampled_at: int, containers: tuple[Container, ...], version: Version) -> bytes:
@@ -131,10 +243,9 @@ def _encode(host: str, sampled_at: int, containers: tuple[Container, ...], versi
     return message.model_dump_json().encode()
 
 
-async def _look(docker: Docker, inventory: Inventory, protection: Protection) -> tuple[Container, ...]:
-    """Raises DockerUnreachableError, and DockerApiError where Docker refuses the list."""
-    entries = inventory.read(await docker.list_containers())
-    return inventory.snapshot(entries, await _inspect(docker, inventory.to_inspect(entries)), protection)
+def _encode_usage(host: str, sampled_at: int, usage: Usage, version: Version) -> bytes:
+    message = UsageMessage(host=host, epoch=version.epoch, seq=version.seq, sampled_at=sampled_at, data=usage)
+    return message.model_dump_json().encode()
 
 
 async def _inspect(docker: Docker, ids: list[str]) -> Mapping[str, Inspection]:

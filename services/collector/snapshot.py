@@ -77,6 +77,7 @@ class _Health(_FromDocker):
 class _State(_FromDocker):
     started_at: str | None = Field(None, alias="StartedAt")
     finished_at: str | None = Field(None, alias="FinishedAt")
+    pid: int | None = Field(None, alias="Pid")
     exit_code: int | None = Field(None, alias="ExitCode")
     oom_killed: bool | None = Field(None, alias="OOMKilled")
     health: _Health | None = Field(None, alias="Health")
@@ -86,6 +87,10 @@ class _Config(_FromDocker):
     image: _Text | None = Field(None, alias="Image")
 
 
+class _HostConfig(_FromDocker):
+    network_mode: str | None = Field(None, alias="NetworkMode")
+
+
 class Inspected(_FromDocker):
     """An inspection of one container."""
 
@@ -93,6 +98,7 @@ class Inspected(_FromDocker):
     restart_count: Annotated[int | None, Field(alias="RestartCount", ge=0)] = None
     state: _State = Field(alias="State")
     config: _Config | None = Field(None, alias="Config")
+    host_config: _HostConfig | None = Field(None, alias="HostConfig")
 
 
 def read_listed(raw: object) -> Listed:
