@@ -135,6 +135,7 @@ class Docker:
             asked["since"] = since
         path = f"{await self._negotiated()}/events"
         timeout = httpx.Timeout(self._timeout_s, read=None)
+        listens = False
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._timeout_s):
@@ -144,6 +145,7 @@ class Docker:
                         await answer.aread()
                         _refuse_error(answer)
                 self._outage.over()
+                listens = True
                 yield []
                 begun = b""
                 async for chunk in answer.aiter_raw():
@@ -154,7 +156,8 @@ class Docker:
                         yield lines
         except (httpx.TransportError, TimeoutError) as error:
             reason = _reason(error, self._timeout_s)
-            self._note_away(reason)
+            if not listens:  # a stream that breaks off says nothing of the engine: proxies cut it
+                self._note_away(reason)
             raise DockerUnreachableError(self.address, reason) from error
 
     async def act(self, container_id: str, verb: ActionVerb, *, grace_s: int | None) -> bool:

@@ -135,6 +135,8 @@ class _Rounds:
         self._now_s = asyncio.get_running_loop().time
         self._named: set[str] = set()
         """Those that events have named since they were last inspected."""
+        self._untold: set[str] = set()
+        """Those of which the last list has shown what no event told, although events are followed."""
         self._published: tuple[Container, ...] | None = None
         self._published_at_s = float("-inf")
 
@@ -145,6 +147,8 @@ class _Rounds:
             began_s = self._now_s()
             is_done = await self._round(is_full)
             await self._rest(self._now_s() - began_s)
+            if self._untold - self._feed.moving():  # not even now has an event come
+                self._feed.distrust()
             next_full_s = self._times.full if is_done and self._feed.is_on else self._times.without_events
             is_full = await self._wait_until(began_s + next_full_s) or self._feed.has_gap or not is_done
 
@@ -184,8 +188,7 @@ class _Rounds:
         if had_gap:
             await self._chronicle.set_clock()
         untold = self._chronicle.on_snapshot(containers, self._inventory.unreadable, self._feed.moving())
-        if untold and is_full and not had_gap:
-            self._feed.distrust()
+        self._untold = untold if is_full and not had_gap else set()
         await self._publish(containers, sampled_at, again=is_full)
         await self._chronicle.tell()
         self.running = [found for container in containers if (found := self._running(container)) is not None]

@@ -113,7 +113,7 @@ class Inventory:
         since_s = now_s - known.inspected_at_s
         if known.was_young and since_s >= _SETTLED_S:
             return True
-        return entry is not known.entry and betrays(known.entry.listed, entry.listed, since_s)
+        return betrays(known.entry.listed, entry.listed, since_s)
 
     def snapshot(
         self,

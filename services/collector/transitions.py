@@ -109,8 +109,8 @@ class Transitions:
 
     def on_snapshot(
         self, containers: Sequence[Container], unreadable: Collection[str] = (), moving: Collection[str] = ()
-    ) -> int:
-        """Tells what no event did; returns how many steps those were. `unreadable`: ids of those that are there too.
+    ) -> set[str]:
+        """Tells what no event did; returns the ids of those that it was about. `unreadable`: ids of those that are there too.
         `moving`: ids of those of which events have come since the snapshot was asked for; these will tell. The first
         snapshot of all, with nothing to compare it with, tells nothing."""
         pending = len(self._pending)
@@ -130,7 +130,7 @@ class Transitions:
             told = self._told.pop(gone)
             self._pending.append(Transition(gone, told.name, told.state, None, None))
         self._knows_all = True
-        return len(self._pending) - pending
+        return {step.container_id for step in self._pending[pending:]}
 
     def _compare(self, container: Container, told: _Told) -> _Told:
         """What is to be told of a container that is known, from what was told of it to what it is."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from common.bus import Bus
 from common.envelope import Version, body_prefix, unwrap
 from common.keys import StateKind, Worker
-from common.protocol import ContainersMessage, MetricsMessage, ProcessesMessage, UsageMessage
+from common.protocol import ContainersMessage, EventMessage, MetricsMessage, ProcessesMessage, UsageMessage
 from tests.rosters import faults
 
 HOST = "web-1"
@@ -38,6 +38,7 @@ class LastState(Generic[M]):
         self._host = host
 
     async def read(self) -> M | None:
+        """None before there is any."""
         [payload] = await self._bus.last_states([(self._host, self._kind)])
         if payload is None:
             return None
@@ -54,6 +55,12 @@ class LastState(Generic[M]):
             return message if message is not None and predicate(message) else None
 
         return look
+
+
+async def told(bus: Bus, host: str = HOST) -> list[EventMessage]:
+    """The last events, the oldest first."""
+    [payloads] = await bus.last_events([host])
+    return [EventMessage.model_validate_json(unwrap(payload, body_prefix("event", host))[1]) for payload in payloads]
 
 
 async def fault(bus: Bus, worker: Worker, host: str = HOST) -> str | None:
@@ -108,8 +115,17 @@ class FakeEngine:
         self.vanishing: set[str] = set()
         """Listed, but 404 when inspected."""
         self.refusal: tuple[int, str] | None = None
+        self.no_events: tuple[int, str] | None = None
+        """How the stream of events is refused, where it is."""
+        self.version = {"ApiVersion": "1.45", "MinAPIVersion": "1.24"}
+        self.is_frozen = False
+        """Takes what is asked, and answers nothing."""
         self.inspections: list[str] = []
         self.lists = 0
+        self.subscriptions: list[str] = []
+        """The targets of the requests for events."""
+        self._subscribers: set[asyncio.StreamWriter] = set()
+        self._time_ns = 1_795_441_553_000_000_000
 
     def put(self, container_id: str, name: str, **changes: Any) -> None:
         """A running container; `Status`, `State` and `StartedAt` may be changed."""
@@ -130,9 +146,35 @@ class FakeEngine:
             "Created": "2026-11-23T13:45:53.355572723Z",
             "RestartCount": 0,
             "Config": {"Image": "busybox:1"},
-            "State": {"StartedAt": started_at, "FinishedAt": "0001-01-01T00:00:00Z", "ExitCode": 0, "OOMKilled": False},
+            "State": {
+                "StartedAt": started_at,
+                "FinishedAt": "0001-01-01T00:00:00Z",
+                "ExitCode": 0,
+                "OOMKilled": False,
+                "Pid": 0,
+            },
         }
         self.containers[container_id] = (listed, inspected)
+
+    def tell(self, action: str, container_id: str, **attributes: str) -> None:
+        """An event, to whoever listens."""
+        self._time_ns += 1_000_000_000
+        event = {
+            "Type": "container",
+            "Action": action,
+            "Actor": {"ID": container_id, "Attributes": attributes},
+            "timeNano": self._time_ns,
+        }
+        self.tell_line(json.dumps(event).encode())
+
+    def tell_line(self, line: bytes) -> None:
+        for writer in self._subscribers:
+            writer.write(b"%x\r\n%b\n\r\n" % (len(line) + 1, line))
+
+    def hang_up(self) -> None:
+        """Ends every stream of events."""
+        for writer in list(self._subscribers):
+            writer.close()
 
     @asynccontextmanager
     async def serving(self, path: Path) -> AsyncIterator[str]:
@@ -144,7 +186,13 @@ class FakeEngine:
             connections.add(task)
             try:
                 request = await reader.readuntil(b"\r\n\r\n")
-                status, body = await self._answer(request.split()[1].decode())
+                target = request.split()[1].decode()
+                if self.is_frozen:
+                    await asyncio.Event().wait()
+                if target.partition("?")[0].endswith("/events") and self.no_events is None:
+                    await self._stream(target, reader, writer)
+                    return
+                status, body = await self._answer(target)
                 payload = json.dumps(body).encode()
                 head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(payload))
                 writer.write(head + payload)
@@ -164,15 +212,30 @@ class FakeEngine:
                 task.cancel()
             await asyncio.gather(*connections)
 
+    async def _stream(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._subscribers.add(writer)
+        self.subscriptions.append(target)
+        try:
+            await reader.read()
+        finally:
+            self._subscribers.discard(writer)
+
     async def _answer(self, target: str) -> tuple[int, Any]:
         path = target.partition("?")[0]
         if path.endswith("/version"):
-            return 200, {"ApiVersion": "1.45", "MinAPIVersion": "1.24"}
+            return 200, self.version
+        if path.endswith("/events") and self.no_events:
+            return self.no_events[0], {"message": self.no_events[1]}
+        if path.endswith(("/info", "/_ping")):
+            return 200, {}
         if path.endswith("/containers/json"):
             self.lists += 1
             if self.refusal:
                 return self.refusal[0], {"message": self.refusal[1]}
             return 200, [listed for listed, _ in self.containers.values()]
+        if path.endswith("/stats"):
+            return 403, {"message": "no statistics here"}
         container_id = path.split("/")[-2]
         self.inspections.append(container_id)
         if container_id in self.hanging:

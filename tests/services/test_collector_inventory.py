@@ -1,5 +1,6 @@
 import copy
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -31,12 +32,14 @@ class Host:
         self.protection = Protection()
         self.inspections: dict[str, Inspection] = {}
         self.asked: list[str] = []
+        self.now_s = 1_000.0
 
-    def round(self, *raw_list: object) -> tuple[Container, ...]:
+    def round(self, *raw_list: Any, named: Collection[str] = (), after_s: float = 0.1) -> tuple[Container, ...]:
+        self.now_s += after_s
         entries = self.inventory.read(raw_list)
-        self.asked = self.inventory.to_inspect(entries)
+        self.asked = self.inventory.to_inspect(entries, named, self.now_s)
         answers = {id: self.inspections[id] for id in self.asked if id in self.inspections}
-        return self.inventory.snapshot(entries, answers, self.protection)
+        return self.inventory.snapshot(entries, answers, self.protection, self.now_s)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_a_new_container_is_inspected_once(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"status": "Up 4 hours"}, {"State": "paused"}, {"status": "Up 3 hours (unhealthy)"}]
+    "changed", [{"status": "Exited (1) 2 seconds ago"}, {"State": "paused"}, {"status": "Up 3 hours (unhealthy)"}]
 )
 def test_a_container_whose_state_or_status_changed_is_inspected(host: Host, changed: dict[str, Any]) -> None:
     host.round(listed())
@@ -68,14 +71,50 @@ def test_a_container_whose_state_or_status_changed_is_inspected(host: Host, chan
     assert host.asked == [ID_A]
 
 
+def test_a_container_that_an_event_names_is_inspected_and_no_other(host: Host) -> None:
+    host.round(listed(), listed(ID_B, "db"))
+    host.round(listed(), listed(ID_B, "db"), named={ID_B, "c" * 64})
+    assert host.asked == [ID_B]
+
+
+def test_time_that_passes_is_no_reason_to_inspect(host: Host) -> None:
+    host.round(listed(status="Up 3 minutes"))
+    for status, after_s in [
+        ("Up 4 minutes", 60),
+        ("Up 59 minutes", 3_300),
+        ("Up About an hour", 60),
+        ("Up 2 days", 1e5),
+    ]:
+        host.round(listed(status=status), after_s=after_s)
+        assert host.asked == []
+
+
 @pytest.mark.parametrize(
-    "status", ["Up 3 seconds", "Up Less than a second", "Exited (0) 59 seconds ago", "Up 1 second"]
+    ("before", "after", "after_s"),
+    [
+        ("Up 3 hours", "Up 25 seconds", 30.0),
+        ("Up 3 hours", "Up About a minute", 200.0),
+        ("Up 5 minutes", "Up 5 minutes", 400.0),
+        ("Exited (0) 3 hours ago", "Exited (0) 25 seconds ago", 30.0),
+        ("Exited (0) 3 hours ago", "Exited (1) 3 hours ago", 30.0),
+    ],
 )
-def test_a_restart_behind_the_same_status_text_is_seen(host: Host, status: str) -> None:
+def test_a_text_that_betrays_another_run_is_a_reason(host: Host, before: str, after: str, after_s: float) -> None:
+    host.round(listed(status=before))
+    host.round(listed(status=after), after_s=after_s)
+    assert host.asked == [ID_A]
+
+
+@pytest.mark.parametrize("status", ["Up 3 seconds", "Up Less than a second", "Exited (0) 2 seconds ago", "Up 1 second"])
+def test_one_that_was_young_when_it_was_inspected_is_inspected_once_more(host: Host, status: str) -> None:
     [before] = host.round(listed(status=status))
     host.inspections[ID_A] = inspected("2026-11-23T13:45:54.5Z")
-    [after] = host.round(listed(status=status))
-    assert (before.started_at, after.started_at) == (1795441553500, 1795441554500)
+    [soon] = host.round(listed(status=status))
+    assert host.asked == []
+    [after] = host.round(listed(status="Up 7 seconds"), after_s=4)
+    assert (before.started_at, soon.started_at, after.started_at) == (1795441553500, 1795441553500, 1795441554500)
+    host.round(listed(status="Up 11 seconds"), after_s=4)
+    assert host.asked == []
 
 
 def test_after_missed_lists_everything_is_inspected(host: Host) -> None:
@@ -118,6 +157,20 @@ def test_a_network_that_cannot_be_read_hides_no_container(host: Host, junk: dict
     assert [found.protected for found in host.round(listed(**junk))] == [False]
 
 
+def test_what_has_not_changed_is_not_made_anew(host: Host) -> None:
+    [before] = host.round(listed())
+    [after] = host.round(listed())
+    assert after is before
+
+
+def test_one_that_is_there_but_not_shown_is_named(host: Host) -> None:
+    host.inspections[ID_A] = {"State": "up"}
+    host.round(listed(), listed(ID_B, "db", State="levitating"))
+    assert host.inventory.unreadable >= {ID_A}
+    host.round()
+    assert host.inventory.unreadable == frozenset()
+
+
 def test_containers_are_sorted_by_name(host: Host) -> None:
     assert [found.name for found in host.round(listed(), listed(ID_B, "db"))] == ["db", "web"]
 
@@ -143,14 +196,14 @@ def test_an_unanswered_inspection_keeps_the_last_one_and_is_asked_again(host: Ho
     host.round(listed())
     del host.inspections[ID_A]
     for _ in range(2):
-        [kept] = host.round(listed(status="Up 4 hours"))
+        [kept] = host.round(listed(status="Up 2 seconds"), after_s=30)
         assert host.asked == [ID_A]
-        assert kept.status == "Up 4 hours"
+        assert kept.status == "Up 2 seconds"
         assert kept.started_at == 1795441553500
     host.inspections[ID_A] = inspected(restarts=1)
-    [fresh] = host.round(listed(status="Up 4 hours"))
+    [fresh] = host.round(listed(status="Up 10 seconds"))
     assert fresh.restart_count == 1
-    host.round(listed(status="Up 4 hours"))
+    host.round(listed(status="Up 10 seconds"))
     assert host.asked == []
 
 

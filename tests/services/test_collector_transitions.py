@@ -32,7 +32,7 @@ def told(transitions: Transitions) -> list[tuple[ContainerState | None, Containe
 
 def test_the_first_snapshot_with_nothing_before_it_tells_nothing() -> None:
     transitions = Transitions()
-    assert transitions.on_snapshot([seen()]) == 0
+    assert transitions.on_snapshot([seen()]) == set()
     assert transitions.take() == []
 
 
@@ -61,7 +61,7 @@ def test_a_new_container_comes_from_nothing() -> None:
     transitions.on_event(event("create", 10, ID_B))
     transitions.on_event(event("start", 20, ID_B))
     assert told(transitions) == [(None, "created"), ("created", "running")]
-    assert transitions.on_snapshot([seen(), seen(container_id=ID_B, started_at=20)]) == 0
+    assert transitions.on_snapshot([seen(), seen(container_id=ID_B, started_at=20)]) == set()
 
 
 def test_a_snapshot_after_the_events_has_nothing_to_add() -> None:
@@ -69,8 +69,8 @@ def test_a_snapshot_after_the_events_has_nothing_to_add() -> None:
     transitions.on_event(event("die", 10, exit_code=0))
     transitions.on_event(event("start", 20))
     transitions.take()
-    assert transitions.on_snapshot([seen(started_at=19, finished_at=9)]) == 0
-    assert transitions.on_snapshot([seen(started_at=19, finished_at=9)]) == 0
+    assert transitions.on_snapshot([seen(started_at=19, finished_at=9)]) == set()
+    assert transitions.on_snapshot([seen(started_at=19, finished_at=9)]) == set()
 
 
 def test_events_that_come_again_are_told_once() -> None:
@@ -83,7 +83,7 @@ def test_events_that_come_again_are_told_once() -> None:
 
 def test_a_restart_that_no_event_told_shows_in_another_run() -> None:
     transitions = Transitions([seen()])
-    assert transitions.on_snapshot([seen(started_at=500, finished_at=400)]) == 2
+    assert transitions.on_snapshot([seen(started_at=500, finished_at=400)]) == {ID_A}
     ended, begun = transitions.take()
     assert (ended.before, ended.after, ended.exit_code) == ("running", "exited", None)
     assert (begun.before, begun.after, begun.at_ns) == ("exited", "running", (START_MS + 500) * 1_000_000)
@@ -103,7 +103,7 @@ def test_events_of_what_a_snapshot_has_told_come_late_and_are_passed_over() -> N
 def test_a_crash_that_no_event_told_has_its_exit_code_and_time() -> None:
     transitions = Transitions([seen()])
     crashed = seen("exited", finished_at=700, exit_code=137, oom_killed=True)
-    assert transitions.on_snapshot([crashed]) == 1
+    assert transitions.on_snapshot([crashed]) == {ID_A}
     [step] = transitions.take()
     assert (step.before, step.after, step.exit_code, step.oom_killed) == ("running", "exited", 137, True)
     assert step.at_ns == (START_MS + 700) * 1_000_000
@@ -117,20 +117,20 @@ def test_what_became_and_died_between_two_snapshots_is_told_whole() -> None:
 
 def test_what_came_and_what_went_between_two_snapshots_is_told() -> None:
     transitions = Transitions([seen()])
-    assert transitions.on_snapshot([seen(container_id=ID_B)]) == 2
+    assert transitions.on_snapshot([seen(container_id=ID_B)]) == {ID_A, ID_B}
     assert told(transitions) == [(None, "running"), ("running", None)]
 
 
 def test_one_that_is_listed_but_cannot_be_read_has_not_gone() -> None:
     transitions = Transitions([seen()])
-    assert transitions.on_snapshot([], unreadable=[ID_A]) == 0
-    assert transitions.on_snapshot([]) == 1
+    assert transitions.on_snapshot([], unreadable=[ID_A]) == set()
+    assert transitions.on_snapshot([]) == {ID_A}
 
 
 def test_one_that_moved_while_it_was_looked_at_is_left_to_its_events() -> None:
     transitions = Transitions([seen(), seen(container_id=ID_B)])
     still_running = [seen()]
-    assert transitions.on_snapshot(still_running, moving=[ID_A, ID_B]) == 0
+    assert transitions.on_snapshot(still_running, moving=[ID_A, ID_B]) == set()
     transitions.on_event(event("die", 10, exit_code=0))
     assert told(transitions) == [("running", "exited")]
 
@@ -163,7 +163,7 @@ def test_one_that_survived_an_out_of_memory_and_ended_well_was_not_killed_by_it(
 def test_one_that_waits_for_its_restart_is_told_so_in_the_same_step() -> None:
     transitions = Transitions([seen()])
     transitions.on_event(event("die", 10, exit_code=1))
-    assert transitions.on_snapshot([seen("restarting", finished_at=9, exit_code=1)]) == 0
+    assert transitions.on_snapshot([seen("restarting", finished_at=9, exit_code=1)]) == set()
     [step] = transitions.take()
     assert (step.before, step.after, step.exit_code) == ("running", "restarting", 1)
     transitions.on_event(event("start", 20))
@@ -178,7 +178,7 @@ def test_a_change_of_health_is_told_once_by_whichever_shows_it_first(health: Hea
     [step] = transitions.take()
     assert (step.before, step.after, step.health) == ("running", "running", health)
     transitions = Transitions([seen(health="starting")])
-    assert transitions.on_snapshot([seen(health=health)]) == 1
+    assert transitions.on_snapshot([seen(health=health)]) == {ID_A}
     assert [step.health for step in transitions.take()] == [health]
 
 
