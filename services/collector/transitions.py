@@ -115,7 +115,7 @@ class Transitions:
         snapshot of all, with nothing to compare it with, tells nothing."""
         pending = len(self._pending)
         for container in containers:
-            if container.id in moving:
+            if self._knows_all and container.id in moving:
                 continue
             told = self._told.get(container.id)
             if told is None:

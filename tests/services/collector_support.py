@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from common.bus import Bus
+from common.docker import Docker
 from common.envelope import Version, body_prefix, unwrap
 from common.keys import StateKind, Worker
 from common.protocol import ContainersMessage, EventMessage, MetricsMessage, ProcessesMessage, UsageMessage
+from common.settings import ProtectionSettings
+from common.whereabouts import Guard
+from common.worker import HostWorker, Tenure
+from services.collector.containers import Times, collect_containers
+from services.collector.snapshot import LabelFilter
+from services.collector.usage import UsageSampler
 from tests.rosters import faults
 
 HOST = "web-1"
@@ -65,6 +72,29 @@ async def told(bus: Bus, host: str = HOST) -> list[EventMessage]:
 
 async def fault(bus: Bus, worker: Worker, host: str = HOST) -> str | None:
     return (await faults(bus, worker)).get(host)
+
+
+QUICK = Times(debounce=0.02, full=0.2, without_events=0.1, republish=0.05)
+
+
+@asynccontextmanager
+async def collecting(
+    bus: Bus, address: str, times: Times = QUICK, guard: Guard | None = None, interval_s: float = 0.1
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A collector that is in more of a hurry than those of the command."""
+    client = Docker(address)
+    sampler = UsageSampler(client)
+
+    async def job(tenure: Tenure) -> None:
+        rule = guard or Guard(ProtectionSettings())
+        await collect_containers(tenure, client, rule, LabelFilter(), sampler, interval_s, interval_s, times)
+
+    try:
+        async with running(HostWorker(bus, HOST, "containers", renew_s=0.2).run(job)) as task:
+            yield task
+    finally:
+        sampler.close()
+        await client.close()
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from common.bus import Bus
-from common.docker import Docker
 from common.errors import BusError
 from common.keys import Keys
 from common.models import Container
@@ -17,13 +16,19 @@ from common.protection import Endpoint, Protection
 from common.protocol import ContainersMessage
 from common.settings import ContainersCollectorSettings, ProtectionSettings
 from common.whereabouts import Guard
-from common.worker import HostWorker, Tenure
-from services.collector.containers import Times, collect_containers, run_containers_collector
-from services.collector.snapshot import LabelFilter
-from services.collector.usage import UsageSampler
+from services.collector.containers import Times, run_containers_collector
 from services.embedded import EmbeddedServer
 from tests.conftest import Containers, docker
-from tests.services.collector_support import HOST, REAL_ENGINE, FakeEngine, LastState, engine_proxy, fault, running
+from tests.services.collector_support import (
+    HOST,
+    REAL_ENGINE,
+    FakeEngine,
+    LastState,
+    collecting,
+    engine_proxy,
+    fault,
+    running,
+)
 from tests.support import eventually
 
 ID_A, ID_B = "a" * 64, "b" * 64
@@ -264,29 +269,6 @@ def engine() -> FakeEngine:
 async def address(engine: FakeEngine, tmp_path: Path) -> AsyncIterator[str]:
     async with engine.serving(tmp_path / "docker.sock") as address:
         yield address
-
-
-QUICK = Times(debounce=0.02, full=0.2, without_events=0.1, republish=0.05)
-
-
-@asynccontextmanager
-async def collecting(
-    bus: Bus, address: str, times: Times = QUICK, guard: Guard | None = None
-) -> AsyncIterator[asyncio.Task[None]]:
-    """A collector that is in more of a hurry than those of the command."""
-    client = Docker(address)
-    sampler = UsageSampler(client)
-
-    async def job(tenure: Tenure) -> None:
-        rule = guard or Guard(ProtectionSettings())
-        await collect_containers(tenure, client, rule, LabelFilter(), sampler, SHORT, SHORT, times)
-
-    try:
-        async with running(HostWorker(bus, HOST, "containers", renew_s=0.2).run(job)) as task:
-            yield task
-    finally:
-        sampler.close()
-        await client.close()
 
 
 async def test_what_does_not_change_is_listed_now_and_then_and_inspected_once(

@@ -36,6 +36,13 @@ def test_the_first_snapshot_with_nothing_before_it_tells_nothing() -> None:
     assert transitions.take() == []
 
 
+def test_one_that_moved_during_the_first_snapshot_has_not_just_come() -> None:
+    transitions = Transitions()
+    transitions.on_snapshot([seen()], moving=[ID_A])
+    transitions.on_snapshot([seen()])
+    assert transitions.take() == []
+
+
 def test_events_are_told_in_their_order_with_their_times_and_exit_codes() -> None:
     transitions = Transitions([seen()])
     transitions.on_event(event("die", 10, exit_code=3))
