@@ -14,8 +14,9 @@ from common.bus import Bus
 from common.deeds import read_deeds
 from common.docker import Docker, parse_time
 from common.envelope import Version, body_prefix, unwrap, wrap
-from common.errors import BusError, DockerApiError, DockerUnreachableError, MalformedError
+from common.errors import BusError, BusRefusedError, DockerApiError, DockerUnreachableError, MalformedError
 from common.models import Container
+from common.outage import Outage
 from common.protocol import ContainersMessage, EventMessage
 from common.telemetry import malformed, unpublished
 from common.worker import Tenure
@@ -38,6 +39,7 @@ class Chronicle:
         self._transitions = Transitions(last_told)
         self._causes = Causes()
         self._read_up_to = "0-0"
+        self._refusals = Outage(f"the record of what was done on {tenure.host}", logger)
         self._offset_ms = tenure.bus.clock.now_ms() - round(time.time() * 1000)
         """How far Redis' clock is ahead of Docker's: of this machine's, until the engine has said what its own is."""
         self._untold: deque[tuple[Transition, int]] = deque()
@@ -87,8 +89,12 @@ class Chronicle:
     async def _find_causes(self) -> None:
         if not self._untold:
             return
-        deeds, self._read_up_to = await read_deeds(self._tenure.bus, self._tenure.host, self._read_up_to)
-        self._causes.learn(deeds)
+        try:
+            deeds, self._read_up_to = await read_deeds(self._tenure.bus, self._tenure.host, self._read_up_to)
+            self._causes.learn(deeds)
+            self._refusals.over()
+        except BusRefusedError as error:  # what happened is told, whoever did it
+            self._refusals.note(error.reason)
         steps = list(self._untold)
         for (step, at_ms), cause in zip(steps, self._causes.of(steps), strict=True):
             self._seq += 1
