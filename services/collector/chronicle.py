@@ -63,7 +63,9 @@ class Chronicle:
         for event in events:
             self._transitions.on_event(event)
 
-    def on_snapshot(self, containers: Sequence[Container], unreadable: Collection[str], moving: Collection[str]) -> set[str]:
+    def on_snapshot(
+        self, containers: Sequence[Container], unreadable: Collection[str], moving: Collection[str]
+    ) -> set[str]:
         """Returns the ids of those that have made steps which no event told."""
         return self._transitions.on_snapshot(containers, unreadable, moving)
 
