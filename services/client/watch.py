@@ -18,12 +18,16 @@ from common.protocol import parse_channel
 from common.settings import ClientSettings
 from services.client.changes import ChangeLog
 from services.client.connection import Down, EdgeConnection, Event, Received, Up, token_of
+from services.client.fleet import Fleet
 from services.client.terminal import LineWriter, first_done, one_line, until_signalled
-from services.client.view import ConnectionLine, Fleet, kinds_of, render
+from services.client.view import ConnectionLine, kinds_of, render
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHANNELS = ("hosts", "metrics", "containers")
+DEFAULT_CHANNELS = ("hosts", "metrics", "containers", "usage", "events")
+
+_WITHOUT_LINES = frozenset({"usage", "processes"})
+"""Too much for lines: they are for the tables and for programs."""
 
 _REFRESH_S = 0.25
 _AGES_EVERY_S = 1.0
@@ -44,10 +48,9 @@ async def run_watch(settings: ClientSettings, channels: Sequence[str] | None, as
     if as_json:
         work = _tail(EdgeConnection(settings.url, wanted, token=token_of(settings)), LineWriter(sys.stdout.fileno()))
     else:
-        # Without the links of a host nobody could tell whether its values are live.
-        wanted = with_links(wanted)
-        connection = EdgeConnection(settings.url, wanted, token=token_of(settings))
         console = Console()
+        wanted = for_tables(wanted) if console.is_terminal else for_lines(wanted)
+        connection = EdgeConnection(settings.url, wanted, token=token_of(settings))
         if console.is_terminal:
             work = _show(connection, wanted, settings.url, console)
         else:
@@ -55,12 +58,35 @@ async def run_watch(settings: ClientSettings, channels: Sequence[str] | None, as
     return await until_signalled(work)
 
 
-def with_links(channels: Sequence[str]) -> tuple[str, ...]:
-    """The channels, and `hosts` for every host that they are about."""
-    needed = [":".join(["hosts", *channel.split(":")[1:]]) for channel in channels]
-    if "hosts" in needed:
-        needed = ["hosts"]
-    return tuple(dict.fromkeys([*channels, *needed]))
+def for_tables(channels: Sequence[str]) -> tuple[str, ...]:
+    """The channels and what their tables lack: usage stands beside its containers."""
+    return _with_links([*channels, *_alike(channels, "usage", "containers")])
+
+
+def for_lines(channels: Sequence[str]) -> tuple[str, ...]:
+    """Those of the channels that lines are made of, for what nobody is shown shall not be sampled either; and what they
+    lack. Raises SettingsError where none is left."""
+    told = [channel for channel in channels if channel.partition(":")[0] not in _WITHOUT_LINES]
+    if not told:
+        raise SettingsError("CHANNEL", "usage and processes are shown on a terminal or with --json, not as lines")
+    return _with_links(told)
+
+
+def _with_links(channels: Sequence[str]) -> tuple[str, ...]:
+    """The channels, and `hosts` for every host that they are about: without its links nobody could tell whether its
+    values are live."""
+    return _once([*channels, *(":".join(["hosts", *channel.split(":")[1:]]) for channel in channels)])
+
+
+def _alike(channels: Sequence[str], topic: str, other: str) -> list[str]:
+    """For each channel of a topic, that of another one."""
+    return [other + channel[len(topic) :] for channel in channels if channel.partition(":")[0] == topic]
+
+
+def _once(channels: Sequence[str]) -> tuple[str, ...]:
+    """Each channel once, and none of a single host where the topic is there for every host."""
+    named = dict.fromkeys(channels)
+    return tuple(name for name in named if ":" not in name or name.partition(":")[0] not in named)
 
 
 async def _tail(connection: EdgeConnection, output: LineWriter) -> int:
@@ -81,8 +107,7 @@ async def _tail(connection: EdgeConnection, output: LineWriter) -> int:
 
 async def _log(connection: EdgeConnection, channels: Sequence[str], output: LineWriter) -> int:
     """A line for each change."""
-    whole_roster = "hosts" in channels
-    fleet, changes = Fleet(whole_roster), ChangeLog(whole_roster)
+    fleet, changes = Fleet("hosts" in channels), ChangeLog(channels)
     away = False
     with suppress(BrokenPipeError):
         async with aclosing(connection.events()) as events:

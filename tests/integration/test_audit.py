@@ -10,6 +10,7 @@ import pytest
 from common.actions import Actions, Outcome
 from common.bus import Bus
 from common.models import ActionOrder
+from common.roster import About
 from common.tokens import make_token
 from services.embedded import EmbeddedServer
 from tests.audits import audited, write_audit
@@ -30,7 +31,7 @@ def admin(**options: Any) -> dict[str, str]:
 async def edge(valkey: EmbeddedServer, bus: Bus) -> AsyncIterator[RunningEdge]:
     """An edge that has heard of the hosts."""
     for host in HOSTS:
-        await bus.note_seen(host, "executor", None)
+        await bus.note_seen(host, "executor", About())
     async with running_edge(valkey.url, jwt_secret=SECRET) as running:
         hub = running.server.edge.hub
         await eventually(lambda: hub.hosts and len(hub.hosts) == len(HOSTS), what="the roster")

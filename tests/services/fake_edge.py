@@ -201,11 +201,11 @@ def link(state: str = "live", reason: str | None = None) -> dict[str, Any]:
     return {"state": state, "reason": reason} if reason else {"state": state}
 
 
-def host_status(host: str = "web-1", **links: dict[str, Any]) -> dict[str, Any]:
+def host_status(host: str = "web-1", expected: str = "always", **links: dict[str, Any]) -> dict[str, Any]:
     named = {"metrics": link(), "containers": link(), "executor": link()} | links
     states = [value["state"] for value in named.values()]
     status = next(state for state in ("live", "stalled", "gone") if state in states)
-    return {"host": host, "status": status, "lastSeenAt": now_ms(), "links": named}
+    return {"host": host, "status": status, "expected": expected, "lastSeenAt": now_ms(), "links": named}
 
 
 def hosts(*statuses: dict[str, Any]) -> dict[str, Any]:
@@ -260,6 +260,54 @@ def containers(*listed: dict[str, Any], host: str = "web-1", seq: int = 1, epoch
         "sampledAt": now_ms(),
         "data": list(listed or [container()]),
     }
+
+
+def usage(
+    *used: tuple[str, float | None, int | None], host: str = "web-1", seq: int = 1, epoch: int = 1
+) -> dict[str, Any]:
+    """Of containers by name: CPU and memory; nothing else is known."""
+    count = len(used)
+    data: dict[str, Any] = {
+        "cores": 2,
+        "ids": [container(name)["id"] for name, _, _ in used],
+        "cpuPercent": [cpu for _, cpu, _ in used],
+        "memoryBytes": [memory for _, _, memory in used],
+    }
+    unknown = ("memoryLimitBytes", "rxBytesPerSec", "txBytesPerSec", "readBytesPerSec", "writeBytesPerSec", "pids")
+    data |= {name: [None] * count for name in unknown}
+    return {"type": "usage", "host": host, "epoch": epoch, "seq": seq, "sampledAt": now_ms(), "data": data}
+
+
+def process(pid: int, name: str, cpu: float = 1.0, memory: int = 10 << 20, container_id: str | None = None) -> Any:
+    return {"pid": pid, "name": name, "cpuPercent": cpu, "memoryBytes": memory, "containerId": container_id}
+
+
+def processes(
+    by_cpu: list[Any], by_memory: list[Any], host: str = "web-1", seq: int = 1, epoch: int = 1
+) -> dict[str, Any]:
+    return {
+        "type": "processes",
+        "host": host,
+        "epoch": epoch,
+        "seq": seq,
+        "sampledAt": now_ms(),
+        "data": {"byCpu": by_cpu, "byMemory": by_memory},
+    }
+
+
+def event(
+    name: str = "nginx", before: str | None = "running", after: str | None = "exited", **fields: Any
+) -> dict[str, Any]:
+    return {
+        "type": "event",
+        "host": "web-1",
+        "containerId": container(name)["id"],
+        "name": name,
+        "from": before,
+        "to": after,
+        "at": now_ms(),
+        "cause": "docker",
+    } | fields
 
 
 def ack(action: dict[str, Any], status: str, **fields: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from common.actions import Actions, Outcome
 from common.bus import Bus
 from common.errors import SettingsError
 from common.models import ActionOrder
+from common.roster import About
 from common.tokens import make_token
 from services.client.audit import Query, audit_url, line, parse_query
 from services.embedded import EmbeddedServer
@@ -34,7 +35,7 @@ def token(role: Any = "admin", ttl_s: float = 60) -> str:
 
 @pytest.fixture
 async def edge(valkey: EmbeddedServer, bus: Bus) -> AsyncIterator[RunningEdge]:
-    await bus.note_seen("web-1", "executor", None)
+    await bus.note_seen("web-1", "executor", About())
     async with running_edge(valkey.url, jwt_secret=SECRET) as running:
         await eventually(lambda: running.server.edge.hub.hosts, what="the roster")
         yield running

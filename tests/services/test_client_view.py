@@ -1,33 +1,28 @@
 """What viewers in a terminal are shown: the newest state, and never a stale value as a live one."""
 
 import json
+import re
+from datetime import datetime
 from typing import Any
 
-import pytest
 from rich.console import Console
 
-from common.models import Container
 from common.protocol import ServerMessage, parse_server_message
-from services.client.changes import ChangeLog
-from services.client.view import (
-    ConnectionLine,
-    Fleet,
-    describe_state,
-    format_age,
-    format_bytes,
-    kinds_of,
-    network_totals,
-    render,
-)
+from services.client.fleet import Fleet
+from services.client.view import ConnectionLine, kinds_of, render
 from tests.services.fake_edge import (
     connected,
     container,
     containers,
+    event,
     host_status,
     hosts,
     link,
     metrics,
     now_ms,
+    process,
+    processes,
+    usage,
 )
 
 
@@ -38,8 +33,10 @@ def parse(message: dict[str, Any]) -> ServerMessage:
 class Viewer:
     """A fleet and a clock."""
 
-    def __init__(self, *messages: dict[str, Any], whole_roster: bool = True) -> None:
+    def __init__(self, *messages: dict[str, Any], whole_roster: bool = True, show: str = "") -> None:
+        """`show`: more than metrics and containers."""
         self.fleet = Fleet(whole_roster)
+        self.show = kinds_of(["metrics", "containers", *show.split()])
         self.now_s = 1000.0
         self.tell(connected(), *messages)
 
@@ -51,16 +48,25 @@ class Viewer:
         console = Console(width=width, height=height, force_terminal=False, color_system=None)
         line = ConnectionLine("● connected", "green")
         with console.capture() as captured:
-            console.print(render(self.fleet, line, self.fleet.now_ms(self.now_s), height))
+            console.print(render(self.fleet, line, self.fleet.now_ms(self.now_s), height, self.show))
         return captured.get()
+
+    def row(self, text: str, **size: int) -> list[str]:
+        """The cells of the one line that this stands in."""
+        [line] = [line for line in self.screen(**size).splitlines() if text in line]
+        return re.split(r"  +", line.strip())
+
+    def styles(self, text: str) -> set[str]:
+        """Of the cells with this text, which stands on the screen."""
+        console = Console(width=140, height=40)
+        rendered = render(self.fleet, ConnectionLine("", ""), self.fleet.now_ms(self.now_s), 40, self.show)
+        found = {str(segment.style) for segment in console.render(rendered) if text in segment.text}
+        assert found, f"{text!r} is not on the screen"
+        return found
 
     def is_grey(self, text: str) -> bool:
         """Whether this text, which stands on the screen, is greyed there."""
-        console = Console(width=140, height=40)
-        rendered = render(self.fleet, ConnectionLine("", ""), self.fleet.now_ms(self.now_s), 40)
-        found = [segment for segment in console.render(rendered) if text in segment.text]
-        assert found, f"{text!r} is not on the screen"
-        return all(str(segment.style) == "bright_black" for segment in found)
+        return self.styles(text) == {"bright_black"}
 
 
 def aged(message: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -193,89 +199,130 @@ def test_an_empty_fleet_says_so() -> None:
     assert "no containers yet" in screen
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"state": "exited", "exitCode": 137, "oomKilled": True}, "exited (137, out of memory)"),
-        ({"state": "exited", "exitCode": 0}, "exited (0)"),
-        ({"health": "unhealthy"}, "running, unhealthy"),
-        ({"state": "paused"}, "paused"),
-    ],
-)
-def test_states_in_words(fields: dict[str, Any], words: str) -> None:
-    assert describe_state(Container.model_validate(container(**fields), strict=False)) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1024, "1.0 KiB"), (1023 * 1024, "1.0 MiB"), (33e9, "30.7 GiB"), (5e15, "4547.5 TiB")],
-)
-def test_bytes_in_three_digits(count: float, text: str) -> None:
-    assert format_bytes(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (119.9, "119 s"), (120, "2 min"), (7200, "2 h"), (2e5, "2 d")]
-)
-def test_ages(seconds: float, text: str) -> None:
-    assert format_age(seconds) == text
-
-
-def test_bridges_do_not_count_traffic_twice() -> None:
-    interfaces = [
-        {"interface": name, "rxBytesPerSec": 10.0, "txBytesPerSec": 1.0}
-        for name in ("lo", "eth0", "wlan0", "docker0", "veth12", "br-abc")
-    ]
-    message = parse(metrics(network=interfaces))
-    assert network_totals(message.data) == (20.0, 2.0)  # type: ignore[union-attr, arg-type]
-    only_lo = parse(metrics(network=interfaces[:1]))
-    assert network_totals(only_lo.data) == (10.0, 1.0)  # type: ignore[union-attr, arg-type]
-
-
 def test_channels_choose_the_tables() -> None:
     assert kinds_of(["metrics:a"]) == ("metrics",)
     assert kinds_of(["containers"]) == ("containers",)
     assert kinds_of(["hosts"]) == ("metrics",)
     assert kinds_of(["containers", "hosts"]) == ("metrics", "containers")
+    assert kinds_of(["events:a", "processes:a", "usage"]) == ("usage", "processes", "events")
 
 
-class Log:
-    """The lines of a change log."""
-
-    def __init__(self, whole_roster: bool = True) -> None:
-        self._log = ChangeLog(whole_roster)
-        self.now_s = 0.0
-
-    def __call__(self, message: dict[str, Any]) -> list[str]:
-        return self._log.lines(parse(message), self.now_s)
+# Usage, processes, events
 
 
-def test_a_log_tells_what_changes_and_nothing_else() -> None:
-    log = Log()
-    assert log(connected()) == ["connected to edge edge-1 as local (admin)"]
-    assert log(hosts()) == ["web-1: live"]
-    assert log(hosts()) == []
-    assert log(containers()) == ["web-1/nginx: running, nginx:1.27, Up 3 minutes"]
-    assert log(containers(container(status="Up 4 minutes"), seq=2)) == []
-    assert log(containers(container(state="exited", exitCode=137), seq=3)) == ["web-1/nginx: running → exited (137)"]
-    assert log(containers(container(), seq=4)) == ["web-1/nginx: exited (137) → running"]
-    assert log(containers(container(startedAt=9), seq=5)) == ["web-1/nginx: restarted, running"]
-    assert log(containers(container(startedAt=9), container("db"), seq=6)) == [
-        "web-1/db: new, running, nginx:1.27, Up 3 minutes"
-    ]
-    assert log(containers(container("db"), seq=7)) == ["web-1/nginx: removed"]
-    assert log(hosts(host_status(executor=link("gone", "silent")))) == ["web-1: executor gone: silent"]
-    assert log(hosts() | {"hosts": []}) == ["web-1: no longer in the fleet"]
-    assert log({"type": "error", "code": "unavailable", "message": "Redis is\naway"}) == [
-        "error unavailable: Redis is�away"
-    ]
-    assert log({"type": "heartbeat", "serverTime": 1}) == []
+def test_what_a_container_uses_stands_beside_it_whatever_the_order() -> None:
+    viewer = Viewer(hosts(), metrics(), containers(container("db"), container("web")), show="usage")
+    viewer.tell(usage(("web", 3.25, 20 << 20), ("gone", 99.0, 1), ("db", 150.4, 1 << 30)))
+    assert viewer.row(" db ")[-2:] == ["150 %", "1.0 GiB"]
+    assert viewer.row(" web ")[-2:] == ["3.2 %", "20.0 MiB"]
+    assert "99 %" not in viewer.screen()
+    assert not viewer.is_grey("150 %")
+    assert viewer.tell(usage(("db", 1.0, 1), seq=1)) == [False]
 
 
-def test_a_log_has_each_hosts_numbers_every_ten_seconds() -> None:
-    log = Log()
-    assert log(metrics()) == ["web-1: cpu 12 %, memory 38 % of 8.0 GiB, disk / 42 %, net in 122 KiB/s out 2.0 KiB/s"]
-    log.now_s = 9.9
-    assert log(metrics(seq=2)) == []
-    log.now_s = 10
-    assert len(log(metrics(seq=3))) == 1
+def test_without_the_channel_there_are_no_columns_of_usage() -> None:
+    assert "MEMORY" not in Viewer(hosts(), containers(), usage(("nginx", 50.0, 1))).screen().splitlines()[-2]
+
+
+def test_what_is_not_known_of_a_containers_usage_is_a_dash() -> None:
+    listed = (container("half"), container("new"), container("ended", state="exited", exitCode=1))
+    viewer = Viewer(hosts(), containers(*listed), usage(("half", None, 4096), ("ended", 70.0, 70)), show="usage")
+    assert viewer.row(" half ")[-2:] == ["-", "4.0 KiB"]
+    assert viewer.row(" new ")[-2:] == ["-", "-"]
+    assert viewer.row(" ended ")[-2:] == ["-", "-"], "its last sample is of the time before it ended"
+
+
+def test_usage_behind_a_broken_link_is_grey() -> None:
+    viewer = Viewer(hosts(), containers(), usage(("nginx", 50.0, 4096)), show="usage")
+    assert not viewer.is_grey("50 %")
+    viewer.tell(hosts(host_status(containers=link("stalled", "docker-error"))))
+    assert viewer.is_grey("50 %")
+    assert viewer.is_grey("4.0 KiB")
+    viewer.tell(hosts())
+    viewer.fleet.disconnected()
+    assert viewer.is_grey("50 %")
+
+
+def test_a_host_that_left_takes_its_usage_and_processes_along() -> None:
+    viewer = Viewer(hosts(), containers(), usage(("nginx", 50.0, 1)), processes([process(7, "nginx")], []))
+    viewer.tell(hosts(host_status("web-2")), hosts(), containers(seq=2))
+    viewer.show = kinds_of(["containers", "usage", "processes"])
+    assert "50 %" not in viewer.screen()
+    assert "no processes yet" in viewer.screen()
+    assert viewer.tell(usage(("nginx", 1.0, 1))) == [True]
+
+
+def test_processes_are_those_of_cpu_and_then_those_of_memory_each_once() -> None:
+    nginx = container("nginx")
+    by_cpu = [process(number, f"busy{number}", cpu=90.0 - number) for number in range(1, 10)]
+    by_memory = [by_cpu[0], process(99, "big", cpu=0.0, memory=8 << 30, container_id=nginx["id"])]
+    by_memory.append(process(98, "other", container_id="f" * 64))
+    viewer = Viewer(hosts(), containers(nginx), processes(by_cpu, by_memory), show="processes:web-1")
+    assert viewer.row("busy1") == ["web-1", "busy1", "1", "89 %", "10.0 MiB"]
+    assert viewer.row(" big ") == ["web-1", "big", "nginx", "99", "0 %", "8.0 GiB"]
+    assert viewer.row(" other ")[2] == "f" * 12
+    assert "busy5" in viewer.screen()
+    assert "busy6" not in viewer.screen()
+    assert not viewer.is_grey("89 %")
+    viewer.tell(hosts(host_status(metrics=link("gone", "silent"))))
+    assert viewer.is_grey("89 %")
+
+
+def test_the_last_events_are_listed_with_their_cause_the_newest_last() -> None:
+    viewer = Viewer(hosts(), show="events")
+    assert "no events yet" in viewer.screen()
+    at = now_ms() - 5000
+    viewer.tell(*(event(f"c{number}") for number in range(7)))
+    viewer.tell(event("db", exitCode=137, oomKilled=True, at=at))
+    viewer.tell(event("web", "exited", "running", cause={"requestId": "r", "actor": "ops", "action": "restart"}))
+    time = f"{datetime.fromtimestamp(at / 1000).astimezone():%H:%M:%S}"
+    assert viewer.row("web-1/db") == [time, "web-1/db", "running → exited (137, out of memory)"]
+    assert viewer.row("web-1/web")[1:] == ["web-1/web", "exited → running", "by ops (restart)"]
+    lines = viewer.screen().splitlines()
+    assert ["web-1/web" in lines[-1], "web-1/db" in lines[-2]] == [True, True]
+    assert "c1" in viewer.screen()
+    assert "c0" not in viewer.screen()
+    assert viewer.styles("running → exited (137") == {"red"}
+
+
+def test_events_that_may_have_been_missed_are_said_to_be() -> None:
+    viewer = Viewer(hosts(), event(), show="events")
+    viewer.fleet.disconnected()
+    viewer.tell(connected(), hosts(), event("db"))
+    lines = viewer.screen().splitlines()
+    assert "what happened meanwhile may be missing" in lines[-2]
+    assert "web-1/db" in lines[-1]
+    quiet = Viewer(hosts(), show="events")
+    quiet.fleet.disconnected()
+    quiet.tell(connected())
+    assert "meanwhile" not in quiet.screen()
+
+
+def test_the_whole_screen_fits_its_window() -> None:
+    many = [container(f"c{number:03}") for number in range(60)]
+    busy = [process(number + 1, f"p{number}") for number in range(10)]
+    viewer = Viewer(hosts(), metrics(), containers(*many), processes(busy, busy), show="usage events processes")
+    viewer.tell(*(event(f"e{number}") for number in range(20)))
+    for height in (18, 24, 50):
+        lines = viewer.screen(height=height).splitlines()
+        assert len(lines) <= height
+        assert "web-1/e19" in lines[-1]
+        assert any("more containers" in line for line in lines)
+
+
+# Hosts that may be off
+
+
+def test_a_host_that_may_be_off_is_off_and_quiet_where_it_is_gone() -> None:
+    silent, stopped = link("gone", "silent"), link("gone", "stopped")
+    gone = {"metrics": silent, "containers": stopped, "executor": stopped}
+    known = (aged(metrics("laptop"), 300), aged(containers(host="laptop"), 300))
+    viewer = Viewer(hosts(host_status("laptop", "sometimes", **gone)), *known)
+    assert viewer.row(" off  ")[:2] == ["laptop", "off"]
+    assert viewer.is_grey("off")
+    assert viewer.is_grey("5 min old: off")
+    assert viewer.is_grey("12 %")
+    viewer.tell(hosts(host_status("laptop", "always", **gone)))
+    assert viewer.styles("metrics gone: silent") == {"yellow"}
+    viewer.tell(hosts(host_status("laptop", "sometimes", **(gone | {"metrics": link()}))))
+    assert "off" not in viewer.screen()

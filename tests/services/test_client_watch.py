@@ -16,9 +16,22 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from common.errors import SettingsError
 from common.settings import ClientSettings
-from services.client.watch import run_watch, with_links
-from tests.services.fake_edge import FakeEdge, container, containers, host_status, hosts, link, metrics
+from services.client.watch import for_lines, for_tables, run_watch
+from tests.services.fake_edge import (
+    FakeEdge,
+    container,
+    containers,
+    event,
+    host_status,
+    hosts,
+    link,
+    metrics,
+    process,
+    processes,
+    usage,
+)
 from tests.support import eventually
 
 
@@ -104,14 +117,21 @@ async def watching_on_a_terminal(url: str, *arguments: str) -> AsyncIterator[Wat
 
 
 async def test_json_is_every_message_one_a_line(edge: FakeEdge) -> None:
-    edge.replay = [containers(container("snow\u2028man"))]
+    edge.replay = [containers(container("snow\u2028man")), usage(("nginx", 1.0, 1)), event(), processes([], [])]
     async with watching(edge.url, "--json") as watch:
         await watch.says("snow")
+        await watch.says('"processes"')
         await edge.send('{"type":\n"heartbeat",\r\n"serverTime": 7}')
         await watch.says('"serverTime": 7')
     lines = watch.out.strip().split("\n")
-    assert [json.loads(line)["type"] for line in lines[:2]] == ["connected", "containers"]
-    assert edge.received == [{"type": "subscribe", "channels": ["hosts", "metrics", "containers"]}]
+    assert [json.loads(line)["type"] for line in lines[:5]] == [
+        "connected",
+        "containers",
+        "usage",
+        "event",
+        "processes",
+    ]
+    assert edge.received == [{"type": "subscribe", "channels": ["hosts", "metrics", "containers", "usage", "events"]}]
 
 
 async def test_json_subscribes_to_what_is_asked_and_nothing_else(edge: FakeEdge) -> None:
@@ -196,6 +216,26 @@ async def test_without_a_terminal_it_logs_changes(edge: FakeEdge) -> None:
     assert all(re.match(r"\d\d:\d\d:\d\d \S", line) for line in watch.out.strip().split("\n"))
 
 
+async def test_without_a_terminal_each_event_is_a_line(edge: FakeEdge) -> None:
+    async with watching(edge.url) as watch:
+        await watch.says("web-1/nginx: running, nginx:1.27")
+        await edge.send(event(exitCode=137, oomKilled=True))
+        await watch.says("web-1/nginx: running → exited (137, out of memory)\n")
+        ended = containers(container(state="exited", exitCode=137, oomKilled=True), seq=2)
+        cause = {"requestId": "r", "actor": "ops", "action": "restart"}
+        await edge.send(ended, event(before="exited", after="running", cause=cause))
+        await watch.says("web-1/nginx: exited → running, by ops (restart)\n")
+    assert watch.out.count("(137, out of memory)") == 1
+
+
+async def test_on_a_terminal_it_shows_usage_processes_and_the_last_events(edge: FakeEdge) -> None:
+    edge.replay += [usage(("nginx", 37.0, 5 << 20)), processes([process(4711, "nginx-worker")], []), event("db")]
+    async with watching_on_a_terminal(edge.url, "usage", "events", "processes:web-1", "metrics") as watch:
+        for text in ("37 %", "5.0 MiB", "4711", "nginx-worker", "web-1/db", "running → exited"):
+            await watch.says(text)
+    assert edge.received[0]["channels"] == ["usage", "events", "processes:web-1", "metrics", "containers", "hosts"]
+
+
 async def test_on_a_terminal_it_shows_tables_and_how_the_connection_stands(edge: FakeEdge) -> None:
     async with watching_on_a_terminal(edge.url) as watch:
         await watch.says("connected to edge edge-1")
@@ -252,9 +292,21 @@ async def test_no_channels_at_all_mean_the_default(edge: FakeEdge, capfd: pytest
     await edge.has_client()
     task.cancel()
     await asyncio.wait([task])
-    assert edge.received == [{"type": "subscribe", "channels": ["hosts", "metrics", "containers"]}]
+    assert edge.received == [{"type": "subscribe", "channels": ["hosts", "metrics", "containers", "events"]}]
 
 
 def test_links_come_with_the_hosts_that_are_watched() -> None:
-    assert with_links(["metrics:a", "containers:b", "hosts:a"]) == ("metrics:a", "containers:b", "hosts:a", "hosts:b")
-    assert with_links(["metrics", "containers:b"]) == ("metrics", "containers:b", "hosts")
+    links_of_both = ("metrics:a", "containers:b", "hosts:a", "hosts:b")
+    assert for_tables(["metrics:a", "containers:b", "hosts:a"]) == links_of_both
+    assert for_tables(["metrics", "containers:b"]) == ("metrics", "containers:b", "hosts")
+
+
+def test_containers_come_with_their_usage() -> None:
+    assert for_tables(["usage:a", "hosts"]) == ("usage:a", "hosts", "containers:a")
+    assert for_tables(["usage", "containers:a"]) == ("usage", "containers", "hosts")
+
+
+def test_what_makes_no_lines_is_not_subscribed_to_for_them() -> None:
+    assert for_lines(["usage", "processes:a", "events:b"]) == ("events:b", "hosts:b")
+    with pytest.raises(SettingsError, match="--json"):
+        for_lines(["usage", "processes"])
