@@ -97,8 +97,13 @@ def _log_level(level: str) -> str:
 
 
 def default_host_id() -> str:
-    """This machine's name, with what a host id may not have replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "localhost"
+    """This machine's name; in a container that was given none, its id: see common/host_id.py."""
+    return fit_host_id(socket.gethostname())
+
+
+def fit_host_id(name: str) -> str:
+    """A machine's name, with what a host id may not have replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:64] or "localhost"
 
 
 def default_edge_id() -> str:
@@ -187,7 +192,7 @@ class WorkerSettings(BusSettings):
     """What every part of a host takes."""
 
     host_id: Annotated[str, AfterValidator(_host_id), Field(default_factory=default_host_id)]
-    """This host's name in the fleet. Default: the machine's name."""
+    """This host's name in the fleet. Default: the machine's name, from within a container too."""
     instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     """Names this process across its restarts, so that it takes its own lease over at once instead of after 6 s. No two
     processes of a host may share it. Default: a new one each time."""
@@ -349,6 +354,26 @@ class UpSettings(Settings):
     """Where the embedded server keeps its data. Default: fleetcast in the user's state directory."""
     host_id: Annotated[str, AfterValidator(_host_id)] | None = None
     """This host's name in the fleet. Default: the machine's name."""
+
+
+class SimulateSettings(BusSettings):
+    """`fleetcast simulate`."""
+
+    hosts: Annotated[int, Field(ge=1, le=5000)] = 20
+    """Hosts to simulate."""
+    containers: Annotated[int, Field(ge=0, le=500)] = 10
+    """Containers of each host."""
+    interval: Interval = 1.0
+    """Seconds between two samples of a host while somebody watches it."""
+    idle_interval: Interval = 10.0
+    """Seconds between two samples while nobody does."""
+    incident_every: Annotated[float, Field(ge=0.1, le=86_400)] = 600.0
+    """Seconds, on average, until something happens to one of a host's containers: it restarts, crashes, falls ill, is
+    paused or deployed anew."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """What the fleet is made from: the same number makes the same hosts and containers."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "sim-"
+    """How the hosts' ids begin; a number of four digits follows."""
 
 
 class ClientSettings(Settings):

@@ -29,7 +29,7 @@ from typing import Any
 
 from common.backoff import Backoff
 from common.errors import BusError, SettingsError
-from common.settings import UpSettings
+from common.settings import UpSettings, default_host_id
 from common.signing import make_pair
 from services.embedded import EmbeddedServer, up_setting
 from services.output import Output, forward
@@ -104,8 +104,9 @@ def fleetcast_parts(settings: UpSettings, redis_url: str, environ: Mapping[str, 
         "FLEETCAST_INSTANCE": f"up-{hashlib.sha256(os.fsencode(settings.state_dir.absolute())).hexdigest()[:12]}",
         "PYTHONUNBUFFERED": "1",
     }
-    if settings.host_id is not None:
-        common["FLEETCAST_HOST_ID"] = settings.host_id
+    if settings.host_id is not None or not environ.get("FLEETCAST_HOST_ID"):
+        # Named by us, for in a container each part would look for the machine's name, and some would not find it.
+        common["FLEETCAST_HOST_ID"] = settings.host_id or default_host_id()
     worker = {**common, **dict.fromkeys(_FOR_EDGES, "")}
     keys = own_keys(settings, environ)
     signs = {} if keys is None else {"FLEETCAST_ACTION_SIGNING_KEY_FILE": str(keys[0])}

@@ -20,6 +20,7 @@ from common.bus import Bus
 from common.docker import Docker
 from common.envelope import Version
 from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError
+from common.host_id import ask_host_id
 from common.keys import Keys
 from common.models import Container, Usage
 from common.outage import Outage
@@ -31,11 +32,13 @@ from common.whereabouts import Guard
 from common.worker import HostWorker, StatePublisher, Tenure
 from services.collector.chronicle import Chronicle, last_told
 from services.collector.event_feed import EventFeed
+from services.collector.history import UsageHistory
 from services.collector.inventory import Inspection, Inventory
 from services.collector.pace import Pace
 from services.collector.snapshot import LabelFilter
 from services.collector.transitions import ALIVE
 from services.collector.usage import Running, UsageSampler
+from services.collector.usage_files import raise_descriptor_limit
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Times:
 
 async def run_containers_collector(settings: ContainersCollectorSettings) -> None:
     """Runs until it is cancelled. Raises HostIdConflictError and SettingsError."""
+    raise_descriptor_limit()
     docker = Docker(settings.docker_host, timeout_s=_DOCKER_TIMEOUT_S)
     bus = Bus(settings.redis_url, Keys(settings.namespace))
     sampler = UsageSampler(docker, settings.host_proc, settings.host_cgroup)
@@ -79,6 +83,7 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
         slow_s=settings.idle_interval,
     )
     try:
+        settings = settings.model_copy(update={"host_id": await ask_host_id(settings, docker)})
         await HostWorker.of(settings, bus, "containers").run(job)
     finally:
         sampler.close()
@@ -229,6 +234,7 @@ class _Rounds:
 async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, fast_s: float, slow_s: float) -> None:
     """Never returns."""
     publisher = StatePublisher(tenure, "usage")
+    history = UsageHistory()
     await rounds.listed.wait()
     pace = Pace(tenure, "usage", fast_s, slow_s)
     while True:
@@ -237,7 +243,8 @@ async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, 
         tenure.tell_usage(sampler.source)
         if usage is not None:
             encode = partial(_encode_usage, tenure.host, sampled_at, usage)
-            await publisher.publish(encode, next_within_s=pace.interval_s)
+            points = history.points(sampled_at, usage, pace.interval_s)
+            await publisher.publish(encode, points, next_within_s=pace.interval_s)
         await pace.wait()
 
 

@@ -1,22 +1,23 @@
-"""Samples this host: every part at the same time, each by a probe with a deadline.
+"""Samples this host: what /proc tells in a moment in one thread, and each part that takes long or may hang in a thread
+of its own, all with a deadline.
 
-A part that cannot be read in time keeps its last value and is named in `stale`. Before it has any: lists are empty,
-amounts 0, and the mark says that they were not read; but without CPU and memory there is no sample, for a 0 there would
-pass for an idle machine.
+What moves slowly (the disks' space, the sensors, how many processes there are) is read less often: its last value
+stands meanwhile, and is not stale. A part that cannot be read in time keeps its last value and is named in `stale`.
+Before it has any: lists are empty, amounts 0, and the mark says that they were not read; but without CPU and memory
+there is no sample, for a 0 there would pass for an idle machine.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
 from common.models import Cpu, Disk, DiskIo, HostMetrics, Memory, NetworkInterface, Swap, Temperature
 from services.collector.disks import DisksReading
-from services.collector.probe import Probe
+from services.collector.probe import Part, Probe, Reader
 from services.collector.readings import (
     CpuReading,
     DiskIoReading,
@@ -29,6 +30,7 @@ from services.collector.readings import (
 )
 
 PROBE_DEADLINE_S = 1.0
+SLOW_EVERY_S = 5.0
 
 _NO_SWAP = Swap(total_bytes=0, used_bytes=0, percent=0.0)
 _NO_DISK_IO = DiskIo(read_bytes_per_sec=0.0, write_bytes_per_sec=0.0)
@@ -55,6 +57,9 @@ class Readings:
         psutil.PROCFS_PATH = str(proc)
         return cls(
             cpu=CpuReading(proc),
+            memory=partial(read_memory, proc),
+            swap=partial(read_swap, proc),
+            disk_io=DiskIoReading(proc),
             disks=DisksReading(proc, root),
             network=NetworkReading(proc),
             uptime_sec=partial(read_uptime_sec, proc),
@@ -63,24 +68,25 @@ class Readings:
 
 
 class HostSampler:
-    """One a process: its probes know which of their reads hang."""
+    """One a process: its readers know which of their reads hang."""
 
-    def __init__(self, readings: Readings | None = None, deadline_s: float = PROBE_DEADLINE_S) -> None:
+    def __init__(
+        self,
+        readings: Readings | None = None,
+        deadline_s: float = PROBE_DEADLINE_S,
+        slow_every_s: float = SLOW_EVERY_S,
+    ) -> None:
         readings = readings or Readings()
-        self._cpu = Probe("cpu", readings.cpu, deadline_s)
-        self._memory = Probe("memory", readings.memory, deadline_s)
-        self._swap = Probe("swap", readings.swap, deadline_s)
-        self._disks = Probe("disks", readings.disks, deadline_s)
-        self._disk_io = Probe("diskIo", readings.disk_io, deadline_s)
-        self._network = Probe("network", readings.network, deadline_s)
-        self._temperatures = Probe("temperatures", readings.temperatures, deadline_s)
-        self._uptime_sec = Probe("uptimeSec", readings.uptime_sec, deadline_s)
-        self._processes = Probe("processes", readings.processes, deadline_s)
-
-    async def sample(self) -> HostMetrics | None:
-        """Within the deadline. None while CPU or memory have not been read yet, and so always at the first call, which
-        only takes the counters that the second one needs."""
-        probes = (
+        self._cpu = Part("cpu", readings.cpu)
+        self._memory = Part("memory", readings.memory)
+        self._swap = Part("swap", readings.swap)
+        self._disks = Probe("disks", readings.disks, deadline_s, slow_every_s)
+        self._disk_io = Part("diskIo", readings.disk_io)
+        self._network = Part("network", readings.network)
+        self._temperatures = Probe("temperatures", readings.temperatures, deadline_s, slow_every_s)
+        self._uptime_sec = Part("uptimeSec", readings.uptime_sec)
+        self._processes = Probe("processes", readings.processes, deadline_s, slow_every_s)
+        self._parts: tuple[Part[Any], ...] = (
             self._cpu,
             self._memory,
             self._swap,
@@ -91,9 +97,17 @@ class HostSampler:
             self._uptime_sec,
             self._processes,
         )
-        async with asyncio.TaskGroup() as reads:
-            for probe in probes:
-                reads.create_task(probe.refresh(), name=f"probe {probe.part}")
+        quick = (self._cpu, self._memory, self._swap, self._disk_io, self._network, self._uptime_sec)
+        slow = (self._disks, self._temperatures, self._processes)
+        self._readers = (Reader(quick, deadline_s), *(probe.reader for probe in slow))
+
+    async def sample(self) -> HostMetrics | None:
+        """Within the deadline. None while CPU or memory have not been read yet, and so always at the first call, which
+        only takes the counters that the second one needs."""
+        for reader in self._readers:
+            reader.ask()
+        for reader in self._readers:
+            await reader.answer()
         if self._cpu.value is None or self._memory.value is None:
             return None
         return HostMetrics(
@@ -106,5 +120,5 @@ class HostSampler:
             temperatures=self._temperatures.value or (),
             uptime_sec=self._uptime_sec.value or 0.0,
             processes=self._processes.value or 0,
-            stale=tuple(probe.part for probe in probes if not probe.fresh),
+            stale=tuple(part.part for part in self._parts if not part.fresh),
         )

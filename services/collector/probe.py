@@ -1,15 +1,16 @@
-"""One part of a host, read in a thread of its own with a deadline, so that one that hangs holds up nothing else.
+"""Parts of a host, read in threads with a deadline, so that one that hangs holds up nothing else.
 
-A read that hangs (a dead disk, a broken sensor) cannot be ended, only left behind: at most one thread a probe waits in
-it, and the probe asks again only after it came back.
+A read that hangs (a dead disk, a broken sensor) cannot be ended, only left behind: at most one thread of a reader waits
+in it, and the reader asks again only after it came back. What cannot hang but with the whole machine may share a
+reader, for a thread costs more than such a part.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from common.outage import Outage
 
@@ -17,81 +18,134 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_EARLY_S = 0.1
+"""A part that is due so soon is read now: samples are not made to the millisecond."""
 
-class Probe(Generic[T]):
-    """Asks `read` for a part's value; `read` runs in a thread, never in two at a time, and may keep state.
 
-    `value` is the last one that was read, None before the first; `fresh` says whether the last refresh got it.
-    """
+class Part(Generic[T]):
+    """What is known of a part: `value` is the last one that was read, None before the first; `fresh` says whether it is
+    as young as it should be."""
 
-    def __init__(self, part: str, read: Callable[[], T | None], deadline_s: float) -> None:
+    def __init__(self, part: str, read: Callable[[], T | None]) -> None:
         """`read` returns None where it needs another reading to tell a value, and may raise anything."""
         self.part = part
+        self.read = read
         self.value: T | None = None
         self.fresh = False
-        self._read = read
-        self._deadline_s = deadline_s
-        self._stuck: _Call[T] | None = None
         self._outage = Outage(f"the host's {part}", logger)
 
-    async def refresh(self) -> None:
-        """Takes the deadline at most, and no time while an earlier read hangs. Raises nothing; says what went wrong
-        once an episode."""
-        self.fresh = False
-        if self._stuck is not None:
-            if not self._stuck.returned:
-                return
-            self._keep(self._stuck)  # late, but newer than the last one
-        self._stuck = call = _Call(self._read, self.part)
-        await call.wait(self._deadline_s)
-        if not call.returned:
-            self._outage.note(f"no answer within {self._deadline_s:g} s")
+    def take(self, value: T | None, error: Exception | None, late: bool) -> None:
+        """What a read came to; a late one is newer than the last value, but not fresh. Says what went wrong once an
+        episode."""
+        if error is not None:
+            logger.debug("reading the host's %s", self.part, exc_info=error)
+            self._outage.note(str(error) or type(error).__name__)
+        if value is not None:
+            self.value = value
+            self.fresh = not late
+            if self.fresh:
+                self._outage.over()
+
+    def miss(self, reason: str) -> None:
+        self._outage.note(reason)
+
+
+class Reader:
+    """Reads its parts one after the other in a thread, never in two at a time; each read may keep state."""
+
+    def __init__(self, parts: Sequence[Part[Any]], deadline_s: float, every_s: float = 0.0) -> None:
+        """`deadline_s`: for all of them together. What was read well is read again after `every_s`, not earlier."""
+        self.parts = tuple(parts)
+        self._deadline_s = deadline_s
+        self._every_s = every_s
+        self._asked_at_s = float("-inf")
+        self._call: _Call | None = None
+        self._stuck = False
+
+    def ask(self) -> None:
+        """Begins to read, unless an earlier read hangs or the values are young enough. Raises nothing."""
+        now_s = asyncio.get_running_loop().time()
+        if self._call is None and now_s - self._asked_at_s < self._every_s - _EARLY_S and self._all_fresh():
             return
-        self._stuck = None
-        self.fresh = self._keep(call)
-        if self.fresh:
-            self._outage.over()
+        for part in self.parts:
+            part.fresh = False
+        if self._call is not None:
+            if not self._call.returned:
+                self._stuck = True
+                return
+            self._keep(self._call, late=True)
+        self._stuck = False
+        self._asked_at_s = now_s
+        self._call = _Call(self.parts)
 
-    def _keep(self, call: "_Call[T]") -> bool:
-        if call.error is not None:
-            logger.debug("reading the host's %s", self.part, exc_info=call.error)
-            self._outage.note(str(call.error) or type(call.error).__name__)
-        if call.value is None:
-            return False
-        self.value = call.value
-        return True
+    async def answer(self) -> None:
+        """Until what was asked is read, or the deadline has passed; at once while an earlier read hangs."""
+        if (call := self._call) is None or self._stuck:
+            return
+        await call.wait_until(self._asked_at_s + self._deadline_s)
+        if call.returned:
+            self._call = None
+        self._keep(call, late=False)
+        if not call.returned:
+            for part in self.parts[call.kept :]:
+                part.miss(f"no answer within {self._deadline_s:g} s")
+
+    def _keep(self, call: "_Call", late: bool) -> None:
+        for part, (value, error) in list(zip(self.parts, call.outcomes, strict=False))[call.kept :]:
+            part.take(value, error, late)
+            call.kept += 1
+
+    def _all_fresh(self) -> bool:
+        return all(part.fresh for part in self.parts)
 
 
-class _Call(Generic[T]):
-    """One call in a thread. `value` and `error` hold once `returned` is true."""
+class Probe(Part[T]):
+    """A part with a reader of its own."""
 
-    def __init__(self, read: Callable[[], T | None], part: str) -> None:
+    def __init__(self, part: str, read: Callable[[], T | None], deadline_s: float, every_s: float = 0.0) -> None:
+        super().__init__(part, read)
+        self.reader = Reader([self], deadline_s, every_s)
+
+    async def refresh(self) -> None:
+        """Takes the deadline at most, and no time while an earlier read hangs. Raises nothing."""
+        self.reader.ask()
+        await self.reader.answer()
+
+
+class _Call:
+    """One round of reads in a thread."""
+
+    def __init__(self, parts: Sequence[Part[Any]]) -> None:
         self.returned = False
-        self.value: T | None = None
-        self.error: Exception | None = None
-        self._read = read
+        self.outcomes: list[tuple[Any, Exception | None]] = []
+        """Of the parts read so far, in their order."""
+        self.kept = 0
+        """So many of them have been taken."""
+        self._reads = [part.read for part in parts]
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         # A daemon: the process ends although it hangs. Made for each call, for 0.1 ms buys that there is no pool to
         # look after, and none whose threads are all stuck.
-        thread = threading.Thread(target=self._work, name=f"probe {part}", daemon=True)
+        thread = threading.Thread(target=self._work, name=f"probe {parts[0].part}", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the system has no thread to give
-            self.error = error
+            self.outcomes = [(None, error)] * len(parts)
             self.returned = True
             self._done.set()
 
-    async def wait(self, at_most_s: float) -> None:
+    async def wait_until(self, by_s: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
+            async with asyncio.timeout_at(by_s):
                 await self._done.wait()
 
     def _work(self) -> None:
         try:
-            self.value = self._read()
-        except Exception as error:  # whatever a probe runs into, the others go on
-            self.error = error
+            for read in self._reads:
+                try:
+                    self.outcomes.append((read(), None))
+                except Exception as error:  # whatever a read runs into, the others go on
+                    self.outcomes.append((None, error))
         finally:
             self.returned = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more

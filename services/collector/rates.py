@@ -81,6 +81,66 @@ class CpuShares:
         return CpuUse(_busy_percent(whole), tuple(_busy_percent(core) for core in spent))
 
 
+class UsageCounters(NamedTuple):
+    """What a container has used since its start, and what it holds; None where it is not known."""
+
+    at_s: float
+    """When they were read, on a monotonic clock."""
+    cpu_ns: int | None = None
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    traffic: Counters | None = None
+    """Bytes received and sent."""
+    io: Counters | None = None
+    """Bytes read and written."""
+    pids: int | None = None
+
+
+class UsageRow(NamedTuple):
+    """One container's place in the columns of a usage message, in their order; None where it is not known."""
+
+    cpu_percent: float | None = None
+    """100 = one core."""
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    rx_bytes_per_sec: float | None = None
+    tx_bytes_per_sec: float | None = None
+    read_bytes_per_sec: float | None = None
+    write_bytes_per_sec: float | None = None
+    pids: int | None = None
+
+
+class UsageRates:
+    """What one run of a container uses, from its counters; each counter has its own baseline."""
+
+    def __init__(self) -> None:
+        self._before: UsageCounters | None = None
+
+    def update(self, now: UsageCounters, cores: int) -> UsageRow:
+        """What it used per second since the last reading, and what it holds. A CPU time that is more than all `cores`
+        had is cut to that: the two readings' times are not exactly those of the counters."""
+        before = self._before
+        elapsed_s = now.at_s - before.at_s if before is not None else 0.0
+        if before is None or elapsed_s >= _SHORTEST_S:
+            self._before = now
+        if before is None or elapsed_s < _SHORTEST_S:
+            return UsageRow(None, now.memory_bytes, now.memory_limit_bytes, pids=now.pids)
+        cpu_percent = None
+        if now.cpu_ns is not None and before.cpu_ns is not None and now.cpu_ns >= before.cpu_ns:
+            cpu_percent = min(100.0 * cores, round((now.cpu_ns - before.cpu_ns) / elapsed_s / 1e7, 1))
+        rx, tx = _per_second(before.traffic, now.traffic, elapsed_s)
+        read, written = _per_second(before.io, now.io, elapsed_s)
+        return UsageRow(cpu_percent, now.memory_bytes, now.memory_limit_bytes, rx, tx, read, written, now.pids)
+
+
+def _per_second(
+    before: Counters | None, now: Counters | None, elapsed_s: float
+) -> tuple[float, float] | tuple[None, None]:
+    if before is None or now is None or now[0] < before[0] or now[1] < before[1]:
+        return None, None
+    return round((now[0] - before[0]) / elapsed_s, 1), round((now[1] - before[1]) / elapsed_s, 1)
+
+
 def _busy_percent(spent: CoreTimes) -> float:
     whole_s = spent.busy_s + spent.idle_s
     return round(min(100.0, 100 * spent.busy_s / whole_s), 1) if whole_s > 0 else 0.0

@@ -1,8 +1,8 @@
-"""What psutil and /proc say of this machine, part by part: blocking calls, each for a probe's thread. Disks: disks.py.
+"""What this machine says of itself, part by part: blocking calls, each for a probe's thread. Disks: disks.py.
 
-In a container, the host's /proc is bound to another place. psutil looks there once `psutil.PROCFS_PATH` says so (see
-host.py), but for two things, which are therefore read here: the network's counters, which are those of whoever asks,
-and the load, for which it asks libc. Nothing of it takes being root, or a capability.
+On Linux it is read from /proc, which in a container is the host's, bound to another place; psutil would read more of it
+than is wanted here, and of the network what is the container's own. Elsewhere, and for the sensors, psutil is asked.
+Nothing of it takes being root, or a capability.
 
 Every list has an end: of more than MOST_LISTED things of a kind the rest is left out and said once.
 """
@@ -18,7 +18,14 @@ from typing import TypeVar
 import psutil
 
 from common.models import Cpu, DiskIo, Memory, NetworkInterface, Swap, Temperature
-from services.collector.procfs import parse_load, parse_net_dev, parse_uptime_sec
+from services.collector.procfs import (
+    parse_core_times,
+    parse_disk_stats,
+    parse_load,
+    parse_memory,
+    parse_net_dev,
+    parse_uptime_sec,
+)
 from services.collector.rates import CoreTimes, Counters, CpuShares, Rates
 
 logger = logging.getLogger(__name__)
@@ -29,11 +36,17 @@ leaves every second must stay small."""
 
 _MAX_NAME = 256
 
+_LOOPBACK = "lo"
 _SKIPPED_INTERFACES = ("veth",)
-"""By prefix, beside the loopback. Docker makes a veth pair for every container under a random name: they come and go by
+"""By prefix. Docker makes a veth pair for every container under a random name: they come and go by
 the hundred, and their traffic is in their bridge's counters and in the containers' own usage."""
 
 OWN_PROC = Path("/proc")
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+"""What the kernel counts CPU time in."""
+
+_RECLAIMABLE = ("MemFree", "Buffers", "Cached", "SReclaimable")
 
 T = TypeVar("T")
 
@@ -46,7 +59,7 @@ class CpuReading:
         self._shares = CpuShares()
 
     def __call__(self) -> Cpu | None:
-        use = self._shares.update([core_times(core._asdict()) for core in psutil.cpu_times(percpu=True)])
+        use = self._shares.update(self._core_times())
         if use is None:
             return None
         return Cpu(
@@ -56,26 +69,43 @@ class CpuReading:
             load=parse_load(text_of(self._proc / "loadavg")) if psutil.LINUX else psutil.getloadavg(),
         )
 
+    def _core_times(self) -> list[CoreTimes]:
+        if psutil.LINUX:
+            return parse_core_times(text_of(self._proc / "stat"), TICK_S)
+        return [core_times(core._asdict()) for core in psutil.cpu_times(percpu=True)]
+
 
 def core_times(spent: Mapping[str, float]) -> CoreTimes:
-    """From /proc/stat's seconds by kind. Linux counts a guest's in `user` and `nice` too, and those of waiting for I/O
-    beside `idle`. Pure."""
+    """From psutil's seconds by kind. Pure."""
     idle_s = spent["idle"] + spent.get("iowait", 0.0)
-    guest_s = spent.get("guest", 0.0) + spent.get("guest_nice", 0.0)
-    return CoreTimes(busy_s=sum(spent.values()) - guest_s - idle_s, idle_s=idle_s)
+    return CoreTimes(busy_s=sum(spent.values()) - idle_s, idle_s=idle_s)
 
 
-def read_memory() -> Memory:
+def read_memory(proc: Path = OWN_PROC) -> Memory:
+    if psutil.LINUX:
+        return memory_of(parse_memory(text_of(proc / "meminfo")))
     memory = psutil.virtual_memory()
     return Memory(
-        total_bytes=memory.total,
-        used_bytes=memory.used,
-        available_bytes=memory.available,
-        percent=memory.percent,
+        total_bytes=memory.total, used_bytes=memory.used, available_bytes=memory.available, percent=memory.percent
     )
 
 
-def read_swap() -> Swap:
+def memory_of(amounts: Mapping[str, int]) -> Memory:
+    """What is in use is what a program could not have, as `free` has it. Pure."""
+    total, free = amounts["MemTotal"], amounts.get("MemFree", 0)
+    # Kernels before 3.14 do not estimate it, and in LXC it may be the host's.
+    available = amounts.get("MemAvailable") or sum(amounts.get(name, 0) for name in _RECLAIMABLE)
+    available = min(available if available <= total else free, total)
+    used = total - available
+    return Memory(total_bytes=total, used_bytes=used, available_bytes=available, percent=round(100 * used / total, 1))
+
+
+def read_swap(proc: Path = OWN_PROC) -> Swap:
+    if psutil.LINUX:
+        amounts = parse_memory(text_of(proc / "meminfo"))
+        total = amounts.get("SwapTotal", 0)
+        used = max(0, total - amounts.get("SwapFree", 0))
+        return Swap(total_bytes=total, used_bytes=used, percent=round(100 * used / total, 1) if total else 0.0)
     swap = psutil.swap_memory()
     return Swap(total_bytes=swap.total, used_bytes=swap.used, percent=swap.percent)
 
@@ -83,14 +113,15 @@ def read_swap() -> Swap:
 class DiskIoReading:
     """Bytes moved since the last call, of all physical disks together; None at the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc: Path = OWN_PROC) -> None:
+        self._proc = proc
         self._rates = Rates()
         self._is_disk: dict[str, bool] = {}
 
     def __call__(self) -> DiskIo | None:
-        counters = psutil.disk_io_counters(perdisk=True, nowrap=False)
-        disks = {name: (disk.read_bytes, disk.write_bytes) for name, disk in counters.items() if self._counts(name)}
-        if counters and not disks:  # no Linux, or one with virtual devices only
+        counters = parse_disk_stats(text_of(self._proc / "diskstats")) if psutil.LINUX else {}
+        disks = {name: moved for name, moved in counters.items() if self._counts(name)}
+        if not disks:  # no Linux, or one with virtual devices only
             whole = psutil.disk_io_counters(perdisk=False, nowrap=False)
             disks = {"all": (whole.read_bytes, whole.write_bytes)} if whole else {}
         rates = self._rates.update(time.monotonic(), disks)
@@ -120,11 +151,7 @@ class NetworkReading:
         self._rates = Rates()
 
     def __call__(self) -> tuple[NetworkInterface, ...]:
-        counters = {
-            name: moved
-            for name, moved in self._counters().items()
-            if name != "lo" and not name.startswith(_SKIPPED_INTERFACES)
-        }
+        counters = {name: moved for name, moved in self._counters().items() if name != _LOOPBACK}
         rates = self._rates.update(time.monotonic(), counters)
         return tuple(
             NetworkInterface(interface=printable(name), rx_bytes_per_sec=rate.incoming, tx_bytes_per_sec=rate.outgoing)
@@ -133,9 +160,13 @@ class NetworkReading:
 
     def _counters(self) -> Mapping[str, Counters]:
         if psutil.LINUX:
-            return parse_net_dev(text_of(self._net_dev))
+            return parse_net_dev(text_of(self._net_dev), _SKIPPED_INTERFACES)
         interfaces = psutil.net_io_counters(pernic=True, nowrap=False)
-        return {name: (interface.bytes_recv, interface.bytes_sent) for name, interface in interfaces.items()}
+        return {
+            name: (interface.bytes_recv, interface.bytes_sent)
+            for name, interface in interfaces.items()
+            if not name.startswith(_SKIPPED_INTERFACES)
+        }
 
 
 def read_temperatures() -> tuple[Temperature, ...]:
@@ -169,7 +200,8 @@ def read_processes(proc: Path = OWN_PROC) -> int:
 
 def text_of(path: Path) -> str:
     """What procfs.py takes: any bytes, and line ends untouched."""
-    return path.read_bytes().decode("utf-8", "surrogateescape")
+    with open(path, "rb", buffering=0) as file:
+        return file.readall().decode("utf-8", "surrogateescape")
 
 
 def printable(name: str) -> str:

@@ -19,6 +19,7 @@ from common.backoff import Backoff
 from common.bus import Bus
 from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError
+from common.host_id import ask_host_id
 from common.keys import Keys
 from common.settings import ExecutorSettings
 from common.signing import read_verifier
@@ -57,8 +58,6 @@ async def run_executor(settings: ExecutorSettings) -> None:
     # Beside the containers acted on: reader, heartbeat, and settling what is overdue.
     bus = Bus(settings.redis_url, Keys(settings.namespace), max_connections=settings.parallel + 8)
 
-    allowed = frozenset(settings.allow_actions.split(",")) - {""}
-    admission = Admission(settings.host_id, verifier, allowed)
     guard = Guard(settings)
     ledger = Ledger()
 
@@ -68,6 +67,8 @@ async def run_executor(settings: ExecutorSettings) -> None:
         ).work()
 
     try:
+        settings = settings.model_copy(update={"host_id": await ask_host_id(settings, docker)})
+        admission = Admission(settings.host_id, verifier, frozenset(settings.allow_actions.split(",")) - {""})
         await HostWorker.of(settings, bus, "executor").run(job)
     finally:
         await docker.close()

@@ -3,6 +3,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -10,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from common import host_id
 from common.bus import Bus
 from common.clock import RedisClock
 from common.errors import SettingsError
-from common.models import HostMetrics, Memory
+from common.models import Disk, HostMetrics, Memory
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
 from common.worker import HostWorker, Tenure
 from services.collector.host import HostSampler, Readings
 from services.collector.metrics import collect_metrics, run_metrics_collector
 from services.embedded import EmbeddedServer
+from tests.edges import host_worker
 from tests.services.collector_support import HOST, LastState, fault, running
 from tests.support import eventually
 
@@ -205,6 +208,54 @@ async def test_sampled_at_is_on_redis_clock(valkey: EmbeddedServer, bus: Bus) ->
     async with running(HostWorker(bus, HOST, "metrics").run(job)):
         message = await eventually(last.that(lambda message: True))
         assert message.sampled_at > 1_700_000_000_000
+
+
+async def test_a_wake_up_right_after_a_sample_leaves_the_counters_time_to_move(bus: Bus) -> None:
+    began_s: list[float] = []
+
+    class Noting(HostSampler):
+        async def sample(self) -> HostMetrics | None:
+            began_s.append(asyncio.get_running_loop().time())
+            return await super().sample()
+
+    async with host_worker(bus, HOST, "metrics") as tenure:
+        async with running(collect_metrics(tenure, Noting(), fast_s=3600, slow_s=3600)):
+            await eventually(lambda: len(began_s) == 2, every_s=0.001)
+            await asyncio.sleep(0)
+            tenure.interest.note_woken("metrics")
+            await eventually(lambda: len(began_s) == 3)
+    assert began_s[2] - began_s[1] >= 0.2
+
+
+async def test_a_probe_that_hangs_marks_its_part_stale_on_the_wire(bus: Bus, last: LastState[MetricsMessage]) -> None:
+    free = threading.Event()
+
+    def read() -> tuple[Disk, ...]:
+        free.wait()
+        return ()
+
+    sampler = HostSampler(Readings(disks=read), deadline_s=0.05, slow_every_s=0.0)
+
+    async def job(tenure: Tenure) -> None:
+        await collect_metrics(tenure, sampler, fast_s=0.05, slow_s=0.05)
+
+    try:
+        async with running(HostWorker(bus, HOST, "metrics").run(job)):
+            await eventually(last.that(lambda message: message.seq >= 3 and message.data.stale == ("disks",)))
+            free.set()
+            await eventually(last.that(lambda message: message.data.stale == ()))
+    finally:
+        free.set()
+
+
+async def test_a_host_id_that_cannot_be_had_ends_the_start(
+    settings: MetricsCollectorSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_id.socket, "gethostname", lambda: "8cf4" * 3)
+    monkeypatch.setattr(host_id, "own_container_id", lambda: "8cf4" * 16)
+    unnamed = MetricsCollectorSettings(redis_url=settings.redis_url)
+    with pytest.raises(SettingsError, match="FLEETCAST_HOST_ID"):
+        await run_metrics_collector(unnamed)
 
 
 def test_a_hosts_places_are_taken_from_the_environment_and_resolved(tmp_path: Path) -> None:

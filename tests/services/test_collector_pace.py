@@ -1,8 +1,19 @@
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.pace import next_tick
+from common.bus import Bus
+from common.worker import Tenure
+from services.collector.pace import Pace, next_tick
+from tests.edges import host_worker
+from tests.services.collector_support import HOST
+from tests.support import eventually
+
+NEVER_S = 3600.0
 
 
 @pytest.mark.parametrize(
@@ -33,3 +44,98 @@ def test_a_tick_comes_after_the_last_and_within_an_interval(last_s: float, inter
     assert tick_s > last_s
     assert tick_s >= now_s - 1e-6
     assert tick_s - now_s <= interval_s + 1e-6
+
+
+@pytest.fixture
+async def tenure(bus: Bus) -> AsyncIterator[Tenure]:
+    async with host_worker(bus, HOST, "metrics") as tenure:
+        yield tenure
+
+
+async def watch(bus: Bus, tenure: Tenure) -> None:
+    """As an edge does it, so that the next beats find it too."""
+    with bus.reaching() as redis:
+        await redis.set(bus.keys.watch(HOST, "metrics"), b"1")
+    await eventually(lambda: tenure.interest.has("metrics"))
+
+
+async def unwatch(bus: Bus, tenure: Tenure) -> None:
+    with bus.reaching() as redis:
+        await redis.delete(bus.keys.watch(HOST, "metrics"))
+    await eventually(lambda: not tenure.interest.has("metrics"))
+
+
+async def waits(pace: Pace) -> "asyncio.Task[None]":
+    """A wait that has begun and has not ended yet."""
+    waiting = asyncio.create_task(pace.wait())
+    await asyncio.wait([waiting], timeout=0.05)
+    assert not waiting.done()
+    return waiting
+
+
+async def test_a_wait_ends_at_once_when_the_kind_becomes_watched(tenure: Tenure) -> None:
+    waiting = await waits(Pace(tenure, "metrics", NEVER_S, NEVER_S))
+    tenure.interest.note_woken("metrics")
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_a_watch_that_only_a_beat_finds_ends_a_wait_too(tenure: Tenure, bus: Bus) -> None:
+    waiting = await waits(Pace(tenure, "metrics", NEVER_S, NEVER_S))
+    await watch(bus, tenure)
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_another_kind_ends_no_wait(tenure: Tenure) -> None:
+    waiting = await waits(Pace(tenure, "metrics", NEVER_S, NEVER_S))
+    tenure.interest.note_woken("processes")
+    await asyncio.wait([waiting], timeout=0.05)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_the_pace_is_fast_while_watched_and_slow_after(tenure: Tenure, bus: Bus) -> None:
+    pace = Pace(tenure, "metrics", 0.01, NEVER_S)
+    assert (pace.is_watched, pace.interval_s) == (False, NEVER_S)
+    await watch(bus, tenure)
+    assert (pace.is_watched, pace.interval_s) == (True, 0.01)
+    async with asyncio.timeout(5):
+        for _ in range(10):
+            await pace.wait()
+    await unwatch(bus, tenure)
+    assert (pace.is_watched, pace.interval_s) == (False, NEVER_S)
+    (await waits(pace)).cancel()
+
+
+async def test_one_who_stops_watching_and_begins_again_is_served_at_once_again(tenure: Tenure, bus: Bus) -> None:
+    pace = Pace(tenure, "metrics", NEVER_S, NEVER_S)
+    for _ in range(2):
+        waiting = await waits(pace)
+        await watch(bus, tenure)
+        async with asyncio.timeout(5):
+            await waiting
+        waiting = await waits(pace)
+        await unwatch(bus, tenure)
+        assert not waiting.done()
+        await watch(bus, tenure)
+        async with asyncio.timeout(5):
+            await waiting
+        await unwatch(bus, tenure)
+
+
+async def test_without_a_slow_pace_only_what_is_watched_is_sampled(tenure: Tenure, bus: Bus) -> None:
+    pace = Pace(tenure, "metrics", 0.01, math.inf)
+    assert pace.interval_s == math.inf
+    waiting = await waits(pace)
+    await watch(bus, tenure)
+    async with asyncio.timeout(5):
+        await waiting
+        for _ in range(3):
+            await pace.wait()
+    await unwatch(bus, tenure)
+    (await waits(pace)).cancel()
+
+
+async def test_a_slow_pace_is_never_faster_than_the_fast_one(tenure: Tenure) -> None:
+    assert Pace(tenure, "metrics", 10.0, 1.0).interval_s == 10.0

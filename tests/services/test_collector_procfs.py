@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -7,13 +8,19 @@ from hypothesis import strategies as st
 from common.errors import MalformedError
 from services.collector.procfs import (
     Mount,
+    ProcessStat,
     below,
+    parse_core_times,
     parse_device_file_systems,
+    parse_disk_stats,
     parse_load,
+    parse_memory,
     parse_mountinfo,
     parse_net_dev,
+    parse_process_stat,
     parse_uptime_sec,
 )
+from services.collector.rates import CoreTimes
 
 # Captured on Linux 6.18, from a container with -v /proc:/host/proc:ro -v /:/host/root:ro; shortened, never reworded.
 
@@ -43,13 +50,92 @@ MOUNTINFO = """\
 71 116 0:54 /null /proc/keys rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755
 """
 
+# Captured on Linux 6.18; shortened, never reworded. The third core is one of a machine that runs guests.
+STAT = """\
+cpu  1469746 31850 680469 4657843 18578 0 50236 1056 0 0
+cpu0 669360 16079 333803 2404579 5742 0 25936 526 0 0
+cpu1 800386 15770 346665 2253263 12836 0 24299 529 0 0
+cpu3 1000 100 500 8000 400 0 0 0 300 100
+intr 75170484 0 0 0 0 0 0 0 0 0
+ctxt 113226553
+btime 1795473661
+"""
+
+MEMINFO = """\
+MemTotal:       24684092 kB
+MemFree:        23560072 kB
+MemAvailable:   24014356 kB
+Buffers:            3404 kB
+Cached:           329756 kB
+SwapCached:            0 kB
+Active(anon):       1748 kB
+SwapTotal:             0 kB
+SwapFree:              0 kB
+SReclaimable:      95596 kB
+HugePages_Total:       0
+"""
+
+DISKSTATS = """\
+   7       0 loop0 42 0 858 3 0 0 0 0 0 3 3 0 0 0 0 0 0
+ 254       0 vda 33873 11 3121778 14133 245906 34862 40443416 1186453 0 107116 1202091 4 0 5 1 12 1502
+ 104       1 cciss/c0d0p1 3 0 24 0 1 0 8 0 0 4 4
+"""
+
+PROCESS_STAT = (
+    b"6803 (a) R\n(\\b\xff) R 6793 6793 26723 0 -1 4194304 951 0 1 0 17 5 0 0 20 0 1 0 3535973 13180928 2262 18446"
+)
+
 PARSERS: list[tuple[Callable[[str], object], str]] = [
+    (partial(parse_core_times, tick_s=0.01), STAT),
+    (parse_memory, MEMINFO),
+    (parse_disk_stats, DISKSTATS),
+    (lambda text: parse_process_stat(text.encode("utf-8", "surrogateescape")), PROCESS_STAT.decode("latin-1")),
     (parse_net_dev, NET_DEV),
     (parse_uptime_sec, "6037.03 8449.40\n"),
     (parse_load, "0.83 1.06 1.23 2/196 9883\n"),
     (parse_device_file_systems, FILE_SYSTEMS),
     (parse_mountinfo, MOUNTINFO),
 ]
+
+
+def test_each_cores_times_are_read_and_a_guests_is_counted_once() -> None:
+    cores = parse_core_times(STAT, 0.01)
+    assert [round(core.idle_s, 2) for core in cores] == [24103.21, 22660.99, 84.0]
+    assert [round(core.busy_s, 2) for core in cores] == [10457.04, 11876.49, 16.0]
+
+
+def test_a_kernel_with_fewer_kinds_of_time_will_do() -> None:
+    assert parse_core_times("cpu  1 2 3 4\ncpu0 1 2 3 4\n", 1.0) == [CoreTimes(busy_s=6.0, idle_s=4.0)]
+
+
+def test_memory_is_read_in_bytes() -> None:
+    found = parse_memory(MEMINFO)
+    assert found["MemTotal"] == 24684092 * 1024
+    assert found["MemAvailable"] == 24014356 * 1024
+    assert found["SwapTotal"] == 0
+    assert found["SReclaimable"] == 95596 * 1024
+
+
+def test_what_disks_moved_is_read_in_bytes() -> None:
+    assert parse_disk_stats(DISKSTATS) == {
+        "loop0": (858 * 512, 0),
+        "vda": (3121778 * 512, 40443416 * 512),
+        "cciss/c0d0p1": (24 * 512, 8 * 512),
+    }
+
+
+def test_a_process_is_read_whatever_it_calls_itself() -> None:
+    assert parse_process_stat(PROCESS_STAT) == ProcessStat(6803, 3535973, 22, 2262, b"a) R\n(\\b\xff")
+
+
+@given(st.binary(max_size=64))
+def test_any_name_of_a_process_is_read(name: bytes) -> None:
+    line = b"7 (" + name + b") S" + b" 1" * 50 + b"\n"
+    assert parse_process_stat(line) == ProcessStat(7, 1, 2, 1, name)
+
+
+def test_interfaces_that_are_not_wanted_are_left_out() -> None:
+    assert parse_net_dev(NET_DEV, ("docker", "veth")).keys() == {"lo", "eth0"}
 
 
 def test_the_counters_of_all_interfaces_are_read() -> None:
@@ -106,6 +192,14 @@ def test_a_neighbour_whose_name_begins_alike_is_not_below() -> None:
         (parse_net_dev, "a\nb\n  eth0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
         (parse_net_dev, "a\nb\n  eth0: x 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
         (parse_net_dev, "a\nb\n  eth0: -1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"),
+        (partial(parse_core_times, tick_s=0.01), "cpu0 1 2 3\n"),
+        (partial(parse_core_times, tick_s=0.01), "cpu0 1 2 3 -4\n"),
+        (partial(parse_core_times, tick_s=0.01), "cpu0 1 2 3 " + "9" * 5000),
+        (parse_memory, ""),
+        (parse_memory, "MemTotal: 0 kB\n"),
+        (parse_memory, "MemFree: 5 kB\n"),
+        (parse_disk_stats, " 254 0 vda 1 2 3\n"),
+        (parse_disk_stats, " 254 0 vda 1 0 x 0 1 0 0 0 0 0 0\n"),
         (parse_uptime_sec, ""),
         (parse_uptime_sec, "nan 1.0\n"),
         (parse_uptime_sec, "9" * 5000),
@@ -121,7 +215,20 @@ def test_what_the_kernel_does_not_write_is_malformed(parse: Callable[[str], obje
         parse(text)
 
 
-@pytest.mark.parametrize(("parse", "captured"), PARSERS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"\n", b"7", b"7 (name", b"7 (name) S 1 2 3", b"x (name) S" + b" 1" * 50, b"7 (name) S" + b" x" * 50],
+)
+def test_a_line_that_is_no_process_is_malformed(line: bytes) -> None:
+    with pytest.raises(MalformedError):
+        parse_process_stat(line)
+
+
+@pytest.mark.parametrize(
+    ("parse", "captured"),
+    PARSERS,
+    ids=["stat", "meminfo", "diskstats", "process", "net-dev", "uptime", "load", "filesystems", "mountinfo"],
+)
 @given(data=st.data())
 def test_whatever_is_read_nothing_but_malformed_is_raised(
     parse: Callable[[str], object], captured: str, data: st.DataObject

@@ -7,13 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.collector import readings
+from services.collector.procfs import parse_disk_stats, parse_memory
 from services.collector.rates import CoreTimes
-from services.collector.readings import NetworkReading, bounded, core_times, printable, read_processes, read_uptime_sec
+from services.collector.readings import (
+    OWN_PROC,
+    CpuReading,
+    DiskIoReading,
+    NetworkReading,
+    bounded,
+    core_times,
+    memory_of,
+    printable,
+    read_memory,
+    read_processes,
+    read_swap,
+    read_uptime_sec,
+    text_of,
+)
 from tests.support import eventually_sync
 
 
-def test_a_guests_time_is_counted_once_and_waiting_is_idle() -> None:
-    spent = {"user": 10.0, "nice": 1.0, "system": 5.0, "idle": 80.0, "iowait": 4.0, "guest": 3.0, "guest_nice": 1.0}
+def test_waiting_is_idle() -> None:
+    spent = {"user": 10.0, "nice": 1.0, "system": 5.0, "idle": 80.0, "iowait": 4.0}
     assert core_times(spent) == CoreTimes(busy_s=16.0, idle_s=84.0)
 
 
@@ -109,7 +124,92 @@ def test_the_own_counters_are_those_that_psutil_reads() -> None:
     before = psutil.net_io_counters(pernic=True, nowrap=False)
     read = NetworkReading()
     counters = read._counters()
+    assert counters
     after = psutil.net_io_counters(pernic=True, nowrap=False)
-    for name in before.keys() & after.keys():
+    for name in before.keys() & counters.keys() & after.keys():
         assert before[name].bytes_recv <= counters[name][0] <= after[name].bytes_recv
         assert before[name].bytes_sent <= counters[name][1] <= after[name].bytes_sent
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux'")
+def test_memory_and_swap_are_what_psutil_makes_of_the_same_file() -> None:
+    amounts = parse_memory(text_of(OWN_PROC / "meminfo"))
+    told, swap = psutil.virtual_memory(), psutil.swap_memory()
+    assert memory_of(amounts).total_bytes == told.total
+    assert memory_of(amounts).available_bytes == pytest.approx(told.available, rel=0.1)
+    assert read_memory().used_bytes == pytest.approx(told.used, rel=0.1, abs=told.total / 20)
+    assert read_swap().total_bytes == swap.total
+
+
+@pytest.mark.parametrize(
+    ("amounts", "used", "percent"),
+    [
+        ({"MemTotal": 1000, "MemFree": 100, "MemAvailable": 750}, 250, 25.0),
+        ({"MemTotal": 1000, "MemFree": 100, "Buffers": 50, "Cached": 200, "SReclaimable": 50}, 600, 60.0),
+        ({"MemTotal": 1000, "MemFree": 400, "MemAvailable": 9000}, 600, 60.0),
+        ({"MemTotal": 1000, "MemFree": 9000, "MemAvailable": 9000}, 0, 0.0),
+    ],
+    ids=["as-the-kernel-estimates", "before-it-did", "of-another-machine", "all-of-another-machine"],
+)
+def test_memory_in_use_is_what_a_program_could_not_have(amounts: dict[str, int], used: int, percent: float) -> None:
+    memory = memory_of(amounts)
+    assert (memory.used_bytes, memory.percent) == (used, percent)
+    assert memory.used_bytes + memory.available_bytes == memory.total_bytes
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux'")
+def test_what_the_disks_moved_is_what_psutil_counts() -> None:
+    def counted() -> dict[str, tuple[int, int]]:
+        told = psutil.disk_io_counters(perdisk=True, nowrap=False)
+        return {name: (disk.read_bytes, disk.write_bytes) for name, disk in told.items()}
+
+    before, found, after = counted(), parse_disk_stats(text_of(OWN_PROC / "diskstats")), counted()
+    assert before.keys() <= found.keys()
+    for name in before.keys() & after.keys():
+        assert before[name] <= found[name] <= after[name]
+
+
+@pytest.mark.parametrize("part", ["network", "disk"])
+def test_a_counter_that_falls_gives_no_spike(host_proc: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(readings.time, "monotonic", lambda: now_s)
+    disk_io = DiskIoReading(host_proc)
+    monkeypatch.setattr(disk_io, "_counts", lambda name: True)
+    network = NetworkReading(host_proc)
+
+    def rate(counter: int) -> float | None:
+        """A second later."""
+        nonlocal now_s
+        now_s += 1
+        if part == "network":
+            write_net_dev(host_proc, "eth0", counter)
+            found = network()
+            return found[0].rx_bytes_per_sec if found else None
+        (host_proc / "diskstats").write_text(f" 254 0 vda 1 0 {counter // 512} 0 1 0 0 0 0 0 0\n")
+        moved = disk_io()
+        return moved.read_bytes_per_sec if moved else None
+
+    assert [rate(counter) for counter in (2**32 - 512, 2**32 + 512, 512, 1536)] == [None, 1024.0, None, 1024.0]
+
+
+def test_a_cpu_whose_times_fall_gives_no_spike(host_proc: Path) -> None:
+    read = CpuReading(host_proc)
+    (host_proc / "loadavg").write_text("0.83 1.06 1.23 2/196 9883\n")
+    found = []
+    for busy, idle in ((1000, 9000), (1050, 9050), (10, 9100), (20, 9190)):
+        (host_proc / "stat").write_text(f"cpu  0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\nintr 1 2\n")
+        cpu = read()
+        found.append(cpu.percent if cpu else None)
+    assert found == [None, 50.0, 0.0, 10.0]
+
+
+def test_a_clock_that_steps_back_moves_nothing(host_proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_s = 1_900_000_000.0
+    monkeypatch.setattr(readings.time, "time", lambda: wall_s)
+    read = NetworkReading(host_proc)
+    read()
+    wall_s -= 3600
+    write_net_dev(host_proc, "eth0", 3_000_000)
+    (eth0,) = eventually_sync(read)
+    assert eth0.rx_bytes_per_sec > 0
+    assert read_uptime_sec(host_proc) == 6037.03
