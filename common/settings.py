@@ -370,6 +370,8 @@ class SimulateSettings(BusSettings):
     incident_every: Annotated[float, Field(ge=0.1, le=86_400)] = 600.0
     """Seconds, on average, until something happens to one of a host's containers: it restarts, crashes, falls ill, is
     paused or deployed anew."""
+    history: bool = False
+    """Keep history in Redis, as the collectors do: with 40 containers up to 2 MB for each host that is watched."""
     seed: Annotated[int, Field(ge=0)] = 1
     """What the fleet is made from: the same number makes the same hosts and containers."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "sim-"

@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 it did not work, 2 wrong use or settings, 78 this host's i
 """
 
 import asyncio
+import gc
 import inspect
 import json
+import logging
 import os
 import re
 import secrets
@@ -30,6 +32,7 @@ from common.settings import (
     HealthSettings,
     MetricsCollectorSettings,
     Settings,
+    SimulateSettings,
     TokenSettings,
     UpSettings,
     WorkerSettings,
@@ -178,23 +181,43 @@ def _up(settings: UpSettings) -> int:
     return asyncio.run(run_up(settings))
 
 
+def _simulate(settings: SimulateSettings) -> int:
+    from services.collector.simulator.run import run_simulation
+
+    configure_logging(settings.log_level, "simulate")
+    if settings.log_level == "info":  # of its two thousand workers, each would say what it does
+        logging.getLogger("common.worker").setLevel(logging.WARNING)
+    # What is there then stays: looking through all of it for garbage, again and again, would hold everyone up.
+    return asyncio.run(_until_signal(lambda: run_simulation(settings, at_work=gc.freeze)))
+
+
+_SIMULATE = """Publish a fleet that does not exist: hosts with metrics, containers, usage and events, for
+demonstrations, benchmarks and tests of scale. To edges and clients they are hosts like others, but that nothing can be
+done to their containers. They are gone from the moment this ends.
+
+Give it the Redis of an edge in --redis. `fleetcast simulate --hosts 500 --containers 40` takes about half a core while
+somebody watches all of it, an eighth else. A host id that somebody else uses is refused: choose another --prefix."""
+
 _add(app, "up", UpSettings, _up, "Run everything on this machine, with a Redis of its own, and show where the page is.")
 _add(app, "edge", EdgeSettings, _edge, "Serve the page and WebSocket clients; any number of edges share the work.")
 _add(collector, "metrics", MetricsCollectorSettings, _collector_metrics, "Publish this host's metrics.")
 _add(collector, "containers", ContainersCollectorSettings, _collector_containers, "Publish this host's containers.")
 _add(app, "executor", ExecutorSettings, _executor, "Do the container actions that are asked of this host.")
+_add(app, "simulate", SimulateSettings, _simulate, _SIMULATE)
 
 
 # The clients
 
 
 def _watch(channels: list[str], json_lines: bool, **given: Any) -> None:
-    """Show the live feed: a table of hosts and one of containers, refreshed up to four times a second. Values that
-    are not live are grey, with their age and the reason.
+    """Show the live feed: tables of hosts and of containers with what they use, and the last events with who caused
+    them, refreshed up to four times a second. Values that are not live are grey, with their age and the reason; a host
+    that may be off is shown as off.
 
-    CHANNEL is metrics, containers or hosts, each alone or for one host as metrics:HOST; without any, all three. Where
-    standard output is no terminal, it prints a line for each change instead, and each host's numbers every 10 s; with
-    --json, every message as it came, one a line. It reconnects by itself and ends with Ctrl-C.
+    CHANNEL is hosts, metrics, containers, usage, events or processes, each alone or for one host as processes:HOST;
+    without any, all of these but processes. Where standard output is no terminal, it prints a line for each change and
+    event instead, and each host's numbers every 10 s, but no usage and no processes; with --json, every message as it
+    came, one a line. It reconnects by itself and ends with Ctrl-C.
     """
     from services.client.watch import run_watch
 
@@ -254,7 +277,8 @@ _take_options(
         _parameter(
             "channels",
             Annotated[
-                list[str] | None, typer.Argument(metavar="[CHANNEL]...", help="Default: hosts metrics containers.")
+                list[str] | None,
+                typer.Argument(metavar="[CHANNEL]...", help="Default: hosts metrics containers usage events."),
             ],
             None,
         ),

@@ -1,8 +1,7 @@
 """Tells what happens to a host's containers: from the engine's events and lists to published `event` messages, each
 with its cause.
 
-What could not be published is tried again, under the same number, so that whoever has got it drops it. At most
-MOST_UNTOLD wait for a Redis that is away; the oldest are given up, counted.
+At most MOST_UNPUBLISHED wait for a Redis that is away; the oldest are given up, counted.
 """
 
 import logging
@@ -13,21 +12,19 @@ from collections.abc import Collection, Iterable, Sequence
 from common.bus import Bus
 from common.deeds import read_deeds
 from common.docker import Docker, parse_time
-from common.envelope import Version, body_prefix, unwrap, wrap
+from common.envelope import body_prefix, unwrap
 from common.errors import BusError, BusRefusedError, DockerApiError, DockerUnreachableError, MalformedError
 from common.models import Container
 from common.outage import Outage
-from common.protocol import ContainersMessage, EventMessage
+from common.protocol import ContainersMessage
 from common.telemetry import malformed, unpublished
 from common.worker import Tenure
 from services.collector.causes import Causes
 from services.collector.engine_events import EngineEvent
+from services.collector.event_publisher import MOST_UNPUBLISHED, EventPublisher
 from services.collector.transitions import Transition, Transitions, to_ms
 
 logger = logging.getLogger(__name__)
-
-MOST_UNTOLD = 2_000
-_AT_ONCE = 100
 
 
 class Chronicle:
@@ -44,8 +41,7 @@ class Chronicle:
         """How far Redis' clock is ahead of Docker's: of this machine's, until the engine has said what its own is."""
         self._untold: deque[tuple[Transition, int]] = deque()
         """With their times on Redis' clock."""
-        self._payloads: deque[bytes] = deque()
-        self._seq = 0
+        self._publisher = EventPublisher(tenure)
 
     async def set_clock(self) -> None:
         """Looks at the engine's clock: at each connection, for it may be another engine, or another clock."""
@@ -74,54 +70,29 @@ class Chronicle:
         now_ms = self._tenure.bus.clock.now_ms()
         for step in self._transitions.take():
             self._untold.append((step, to_ms(step.at_ns, self._offset_ms, now_ms)))
-        self._give_up()
-        if not self._untold and not self._payloads:
-            return
-        try:
-            await self._find_causes()
-            while self._payloads:
-                some = [self._payloads[i] for i in range(min(_AT_ONCE, len(self._payloads)))]
-                if not await self._tenure.bus.publish_events(self._tenure.host, self._tenure.token, some):
-                    return
-                for _ in some:
-                    self._payloads.popleft()
-        except BusError as error:
-            logger.debug("events not told yet: %s", error)
+        while len(self._untold) > MOST_UNPUBLISHED:
+            unpublished.labels("events").inc()
+            self._untold.popleft()
+        if self._untold and await self._learn():
+            steps = list(self._untold)
+            for (step, at_ms), cause in zip(steps, self._causes.of(steps), strict=True):
+                self._publisher.add(step, at_ms, cause)
+            self._untold.clear()
+        await self._publisher.publish()
 
-    async def _find_causes(self) -> None:
-        if not self._untold:
-            return
+    async def _learn(self) -> bool:
+        """What actions have been doing. False where that cannot be known now, but soon."""
         try:
             deeds, self._read_up_to = await read_deeds(self._tenure.bus, self._tenure.host, self._read_up_to)
-            self._causes.learn(deeds)
-            self._refusals.over()
         except BusRefusedError as error:  # what happened is told, whoever did it
             self._refusals.note(error.reason)
-        steps = list(self._untold)
-        for (step, at_ms), cause in zip(steps, self._causes.of(steps), strict=True):
-            self._seq += 1
-            message = EventMessage(
-                host=self._tenure.host,
-                container_id=step.container_id,
-                name=step.name,
-                from_=step.before,
-                to=step.after,
-                at=at_ms,
-                exit_code=step.exit_code,
-                oom_killed=step.oom_killed,
-                health=step.health,
-                cause=cause,
-            )
-            self._payloads.append(wrap(Version(self._tenure.epoch, self._seq), message.model_dump_json().encode()))
-        self._untold.clear()
-
-    def _give_up(self) -> None:
-        while len(self._untold) + len(self._payloads) > MOST_UNTOLD:
-            unpublished.labels("events").inc()
-            if self._payloads:
-                self._payloads.popleft()
-            else:
-                self._untold.popleft()
+        except BusError as error:
+            logger.debug("causes not known yet: %s", error)
+            return False
+        else:
+            self._causes.learn(deeds)
+            self._refusals.over()
+        return True
 
 
 async def last_told(bus: Bus, host: str) -> tuple[Container, ...]:

@@ -18,11 +18,10 @@ from http import HTTPStatus
 
 from common.bus import Bus
 from common.docker import Docker
-from common.envelope import Version
 from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError
 from common.host_id import ask_host_id
 from common.keys import Keys
-from common.models import Container, Usage
+from common.models import Container
 from common.outage import Outage
 from common.protection import Protection
 from common.protocol import ContainersMessage, UsageMessage
@@ -34,6 +33,7 @@ from services.collector.chronicle import Chronicle, last_told
 from services.collector.event_feed import EventFeed
 from services.collector.history import UsageHistory
 from services.collector.inventory import Inspection, Inventory
+from services.collector.messages import encoder
 from services.collector.pace import Pace
 from services.collector.snapshot import LabelFilter
 from services.collector.transitions import ALIVE
@@ -204,7 +204,7 @@ class _Rounds:
         """What is new, and `again` what is not, so that its `sampledAt` says that it still holds."""
         is_old = self._now_s() - self._published_at_s >= self._times.republish
         if containers != self._published or (again and is_old):
-            done = await self._publisher.publish(partial(_encode, self._tenure.host, sampled_at, containers))
+            done = await self._publisher.publish(encoder(ContainersMessage, self._tenure.host, sampled_at, containers))
             self._published = containers if done else None
             self._published_at_s = self._now_s()
 
@@ -242,20 +242,10 @@ async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, 
         usage = await sampler.sample(rounds.running)
         tenure.tell_usage(sampler.source)
         if usage is not None:
-            encode = partial(_encode_usage, tenure.host, sampled_at, usage)
+            encode = encoder(UsageMessage, tenure.host, sampled_at, usage)
             points = history.points(sampled_at, usage, pace.interval_s)
             await publisher.publish(encode, points, next_within_s=pace.interval_s)
         await pace.wait()
-
-
-def _encode(host: str, sampled_at: int, containers: tuple[Container, ...], version: Version) -> bytes:
-    message = ContainersMessage(host=host, epoch=version.epoch, seq=version.seq, sampled_at=sampled_at, data=containers)
-    return message.model_dump_json().encode()
-
-
-def _encode_usage(host: str, sampled_at: int, usage: Usage, version: Version) -> bytes:
-    message = UsageMessage(host=host, epoch=version.epoch, seq=version.seq, sampled_at=sampled_at, data=usage)
-    return message.model_dump_json().encode()
 
 
 async def _inspect(docker: Docker, ids: list[str]) -> Mapping[str, Inspection]:

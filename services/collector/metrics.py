@@ -4,18 +4,16 @@ Independent of the containers collector. A sample that does not reach Redis is g
 """
 
 import asyncio
-from functools import partial
 
 from common.bus import Bus
-from common.envelope import Version
 from common.host_id import read_host_id
 from common.keys import Keys
-from common.models import HostMetrics
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
 from common.worker import HostWorker, StatePublisher, Tenure
 from services.collector.history import MetricsHistory
 from services.collector.host import HostSampler, Readings
+from services.collector.messages import encoder
 from services.collector.pace import Pace
 from services.collector.processes import OLDEST_BASELINE_S, ProcessesReading, ProcessSampler, collect_processes
 
@@ -60,13 +58,8 @@ async def collect_metrics(tenure: Tenure, sampler: HostSampler, fast_s: float, s
             tenure.fault = "stalled unreadable"
         else:
             tenure.fault = None
-            encode = partial(_encode, tenure.host, sampled_at, data)
+            encode = encoder(MetricsMessage, tenure.host, sampled_at, data)
             points = history.points(sampled_at, data, pace.interval_s)
             await publisher.publish(encode, points, next_within_s=pace.interval_s)
         await pace.wait()
         await asyncio.sleep(began_s + gap_s - now_s())  # a wake-up may come right after a sample
-
-
-def _encode(host: str, sampled_at: int, data: HostMetrics, version: Version) -> bytes:
-    message = MetricsMessage(host=host, epoch=version.epoch, seq=version.seq, sampled_at=sampled_at, data=data)
-    return message.model_dump_json().encode()

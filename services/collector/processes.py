@@ -11,15 +11,14 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from common.envelope import Version
 from common.models import Process, Processes
 from common.protocol import ProcessesMessage
 from common.whereabouts import id_by_cgroup
 from common.worker import StatePublisher, Tenure
+from services.collector.messages import encoder
 from services.collector.pace import Pace
 from services.collector.probe import Probe
 from services.collector.procfs import ProcessStat, parse_process_stat, parse_uptime_sec
@@ -202,12 +201,7 @@ async def collect_processes(tenure: Tenure, sampler: ProcessSampler, fast_s: flo
                 sampled_at = tenure.bus.clock.now_ms()
                 data = await sampler.sample()
             if data is not None:
-                encode = partial(_encode, tenure.host, sampled_at, data)
+                encode = encoder(ProcessesMessage, tenure.host, sampled_at, data)
                 await publisher.publish(encode)
             await asyncio.sleep(sampler.pause_s - fast_s)
         await pace.wait()
-
-
-def _encode(host: str, sampled_at: int, data: Processes, version: Version) -> bytes:
-    message = ProcessesMessage(host=host, epoch=version.epoch, seq=version.seq, sampled_at=sampled_at, data=data)
-    return message.model_dump_json().encode()

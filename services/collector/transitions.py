@@ -110,9 +110,9 @@ class Transitions:
     def on_snapshot(
         self, containers: Sequence[Container], unreadable: Collection[str] = (), moving: Collection[str] = ()
     ) -> set[str]:
-        """Tells what no event did; returns the ids of those that it was about. `unreadable`: ids of those that are there
-        too. `moving`: ids of those of which events have come since the snapshot was asked for; these will tell. The
-        first snapshot of all, with nothing to compare it with, tells nothing."""
+        """Tells what no event did; returns the ids of those that it was about. `unreadable`: ids of those that are
+        there too. `moving`: ids of those of which events have come since the snapshot was asked for; these will tell.
+        The first snapshot of all, with nothing to compare it with, tells nothing."""
         pending = len(self._pending)
         for container in containers:
             if self._knows_all and container.id in moving:
