@@ -27,8 +27,13 @@ through, the same feed comes as [server-sent events](#server-sent-events).
   error: its state comes when it does. Subscribing twice is one subscription.
 - Later versions add fields and messages: a client ignores those that it does not know. A client's own messages are
   read strictly: a field too many is an error.
-- Of states (`metrics`, `containers`, `hosts`) only the newest counts: a client that is slow gets fewer of them, not
-  later ones. `container-ack` and `error` are never left out.
+- Of states (`metrics`, `containers`, `usage`, `processes`, `hosts`) only the newest counts: a client that is slow gets
+  fewer of them, not later ones. `event`, `container-ack` and `error` come in their order and are never left out: a
+  client that lacks too many is closed with 4409.
+- A subscriber to `events` gets those from then on; `GET /api/hosts/{{host}}/events` has the last ones. An edge that was
+  cut off from Redis sends what it has missed, as far as the last 256 of a host go.
+- Hosts are sampled every second while somebody watches them, every ten seconds else, or as they are set; `processes`
+  only while somebody does. The first subscriber gets a fresh sample at once.
 - `epoch` names one run of a collector and is higher for every later run; `seq` counts up by one within it. An edge
   never sends an older state after a newer one; a client that has changed edges drops what is older by (`epoch`, `seq`).
 - Under load an edge sends what has changed at the end of a window ({_WINDOW_MS} ms by default), and of each host and
@@ -41,7 +46,6 @@ through, the same feed comes as [server-sent events](#server-sent-events).
   the subprotocols `fleetcast.v1` and `bearer.<token>`, of which the edge agrees on the first. Never a token in a URL.
   HTTP routes take the header; their errors are `error` messages with a fitting status.
 - Acks of an action go to every connection that has sent its `requestId`, on any edge.
-- `usage` and `events` may be subscribed to; nothing is sent on them yet.
 """
 
 _CODES = """
@@ -56,7 +60,7 @@ _CODES = """
 | 4401 | not signed in, or the sign-in has expired; the reason says which | signs in |
 | 4403 | not allowed | stops |
 | 4408 | silent for too long: not even the WebSocket protocol's pings were answered | reconnects |
-| 4409 | could not keep up: too many acks and errors waited to be read | reconnects |
+| 4409 | could not keep up: too many events, acks or errors waited to be read | reconnects |
 
 `retryAfterMs` is drawn for each client, from 0 to 1000, and takes the place of the client's backoff, which does not
 grow by it. A client takes an integer from 0 to 60000 and nothing else; with any other reason its backoff holds. Others
@@ -108,6 +112,21 @@ An action happens once or not at all, before its deadline or not at all, on the 
 - `GET /api/audit?host=&actor=&container=&before=&limit=`, for admins: `{"entries": [...], "before": ...}`, the records
   of settled actions, newest first. `before` is what to ask for the next page with; `null` where that was all. A page
   may be longer than `limit` by what was settled in its last millisecond, and shorter where few of many entries match.
+"""
+
+_STATE = """## State over HTTP
+
+Where no stream gets through, or once is enough. What is asked for counts as watched for 15 s.
+
+- `GET /api/hosts`: a `hosts` message.
+- `GET /api/hosts/{host}/metrics`, `/containers`, `/usage`: the last message of the kind, as a subscriber would get it;
+  404 `unknown-host` where there is none. `/processes` waits for a fresh one, up to 5 s, then 503.
+- `GET /api/hosts/{host}/history?minutes=15&kind=metrics|usage&container=`: columns for charts, aligned with
+  `sampledAt`, `null` where there is nothing. `minutes` from 1 to 1440, `kind` both where it is left out, `container` an
+  id or the beginning of one. Up to 15 minutes every sample, beyond that the mean of each minute, with `sampledAt` at its
+  beginning, and the samples since the last whole one. Containers go by the first 12 characters of their ids;
+  `usage.omitted` says how many did not fit in.
+- `GET /api/hosts/{host}/events?limit=100`: the last events, at most 256, oldest first, as `{"host", "events": [...]}`.
 """
 
 _EVENTS = """## Server-sent events
@@ -185,6 +204,7 @@ def protocol_markdown() -> str:
         *(f"| `{code}` | {_ERRORS[code]} |" for code in get_args(ErrorCode)),
         _CODES,
         _ACTIONS,
+        _STATE,
         _EVENTS,
         _limits(),
     ]
