@@ -236,8 +236,16 @@ class Bus:
             pipeline = redis.pipeline(transaction=False)
             for host in hosts:
                 pipeline.xrevrange(self.keys.events(host), count=count)
-            found = await pipeline.execute()
-        return [[fields.get(b"event", b"") for _, fields in reversed(entries)] for entries in found]
+            found = await pipeline.execute(raise_on_error=False)
+        return [self._events_in(entries) for entries in found]
+
+    def _events_in(self, entries: Any) -> list[bytes]:
+        """None of a key that holds something else: one host's must not keep the others' from being read."""
+        if isinstance(entries, RedisError):
+            malformed.labels("last events").inc()
+            logger.debug("last events not read: %s", entries)
+            return []
+        return [fields.get(b"event", b"") for _, fields in reversed(entries)]
 
     async def last_states(self, wanted: Sequence[tuple[str, StateKind]]) -> list[bytes | None]:
         """The last payloads of (host, kind) pairs, in their order; None where there is none."""

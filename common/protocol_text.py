@@ -140,7 +140,7 @@ stream.
 - `retry:` comes first. When the edge restarts, another `retry:`, drawn for each client from 0 to 1000 ms, ends the
   stream; an end without one is a lost connection.
 - There are no ids, and `Last-Event-ID` is ignored on purpose: whoever comes back gets the newest of everything, and
-  nothing that it has superseded meanwhile.
+  nothing that it has superseded meanwhile. `GET /api/hosts/{host}/events` has the events that it has missed.
 - What is refused gets a status instead of a close code: 401, 403, 404 (no such channel), 413, 422 with an `error`
   message, and 503 as above, where there is no room too. `EventSource` gives up on any of them: make a new one after a
   while.

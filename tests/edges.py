@@ -11,13 +11,21 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from common.bus import Bus
+from common.envelope import Version, wrap
 from common.keys import Worker
-from common.models import Container
-from common.protocol import ContainersMessage, MetricsMessage, ServerMessage, parse_server_message
+from common.models import Container, Usage
+from common.protocol import (
+    ContainersMessage,
+    EventMessage,
+    MetricsMessage,
+    ServerMessage,
+    UsageMessage,
+    parse_server_message,
+)
 from common.settings import EdgeSettings
 from common.worker import HostWorker, StatePublisher, Tenure
 from services.edge.server import EdgeServer, build_server, listen
-from tests.samples import host_metrics
+from tests.samples import ID_A, host_metrics
 from tests.support import eventually
 
 
@@ -115,7 +123,7 @@ async def host_worker(bus: Bus, host: str, worker: Worker) -> AsyncIterator[Tenu
         tenures.put_nowait(tenure)
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(HostWorker(bus, host, worker, renew_s=0.2).run(job))
+    running = asyncio.create_task(HostWorker(bus, host, worker, renew_s=0.2, overdue_s=3600).run(job))
     try:
         async with asyncio.timeout(10):
             tenure = await tenures.get()
@@ -134,6 +142,8 @@ class FakeHost:
         self.containers_tenure = containers
         self._metrics = StatePublisher(metrics, "metrics")
         self._containers = StatePublisher(containers, "containers")
+        self._usage = StatePublisher(containers, "usage")
+        self._events = 0
 
     async def publish_metrics(self, percent: float = 12.5) -> bool:
         return await self._metrics.publish(
@@ -164,6 +174,57 @@ class FakeHost:
                 .encode()
             )
         )
+
+    async def publish_usage(self, cpu_percent: float = 12.5, container_id: str = ID_A) -> bool:
+        """Of one container."""
+        data = Usage(
+            cores=2,
+            ids=(container_id,),
+            cpu_percent=(cpu_percent,),
+            memory_bytes=(1_000,),
+            memory_limit_bytes=(8_000,),
+            rx_bytes_per_sec=(None,),
+            tx_bytes_per_sec=(None,),
+            read_bytes_per_sec=(0.0,),
+            write_bytes_per_sec=(0.0,),
+            pids=(1,),
+        )
+        return await self._usage.publish(
+            lambda version: (
+                UsageMessage(
+                    host=self.host,
+                    epoch=version.epoch,
+                    seq=version.seq,
+                    sampled_at=self.containers_tenure.bus.clock.now_ms(),
+                    data=data,
+                )
+                .model_dump_json()
+                .encode()
+            )
+        )
+
+    async def publish_event(self, name: str = "web", **changes: Any) -> bool:
+        """A container's crash, unless `changes` say otherwise."""
+        return await self.publish_events(name, **changes)
+
+    async def publish_events(self, *names: str, **changes: Any) -> bool:
+        """One event for each of these containers, all at once."""
+        payloads = []
+        for name in names:
+            self._events += 1
+            event = EventMessage(
+                host=self.host,
+                container_id=ID_A,
+                name=name,
+                from_="running",
+                to="exited",
+                at=self.containers_tenure.bus.clock.now_ms(),
+                exit_code=137,
+                cause="docker",
+            ).model_copy(update=changes)
+            version = Version(self.containers_tenure.epoch, self._events)
+            payloads.append(wrap(version, event.model_dump_json().encode()))
+        return await self.containers_tenure.bus.publish_events(self.host, self.containers_tenure.token, payloads)
 
 
 @asynccontextmanager

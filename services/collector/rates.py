@@ -94,6 +94,8 @@ class UsageCounters(NamedTuple):
     io: Counters | None = None
     """Bytes read and written."""
     pids: int | None = None
+    traffic_since_s: float | None = None
+    """What `traffic` gained came since then, where that is longer ago than the reading before."""
 
 
 class UsageRow(NamedTuple):
@@ -119,24 +121,30 @@ class UsageRates:
     def update(self, now: UsageCounters, cores: int) -> UsageRow:
         """What it used per second since the last reading, and what it holds. A CPU time that is more than all `cores`
         had is cut to that: the two readings' times are not exactly those of the counters."""
+        at_s, cpu_ns, memory_bytes, limit_bytes, traffic, io, pids, traffic_since_s = now
         before = self._before
-        elapsed_s = now.at_s - before.at_s if before is not None else 0.0
+        elapsed_s = at_s - before.at_s if before is not None else 0.0
         if before is None or elapsed_s >= _SHORTEST_S:
             self._before = now
         if before is None or elapsed_s < _SHORTEST_S:
-            return UsageRow(None, now.memory_bytes, now.memory_limit_bytes, pids=now.pids)
+            return UsageRow(None, memory_bytes, limit_bytes, pids=pids)
         cpu_percent = None
-        if now.cpu_ns is not None and before.cpu_ns is not None and now.cpu_ns >= before.cpu_ns:
-            cpu_percent = min(100.0 * cores, round((now.cpu_ns - before.cpu_ns) / elapsed_s / 1e7, 1))
-        rx, tx = _per_second(before.traffic, now.traffic, elapsed_s)
-        read, written = _per_second(before.io, now.io, elapsed_s)
-        return UsageRow(cpu_percent, now.memory_bytes, now.memory_limit_bytes, rx, tx, read, written, now.pids)
+        if cpu_ns is not None and before.cpu_ns is not None and cpu_ns >= before.cpu_ns:
+            cpu_percent = min(100.0 * cores, round((cpu_ns - before.cpu_ns) / elapsed_s / 1e7, 1))
+        traffic_s = elapsed_s if traffic_since_s is None else max(elapsed_s, at_s - traffic_since_s)
+        rx, tx = _per_second(before.traffic, traffic, traffic_s)
+        read, written = _per_second(before.io, io, elapsed_s)
+        return UsageRow(cpu_percent, memory_bytes, limit_bytes, rx, tx, read, written, pids)
 
 
 def _per_second(
     before: Counters | None, now: Counters | None, elapsed_s: float
 ) -> tuple[float, float] | tuple[None, None]:
-    if before is None or now is None or now[0] < before[0] or now[1] < before[1]:
+    if before is None or now is None:
+        return None, None
+    if before == now:
+        return 0.0, 0.0
+    if now[0] < before[0] or now[1] < before[1]:
         return None, None
     return round((now[0] - before[0]) / elapsed_s, 1), round((now[1] - before[1]) / elapsed_s, 1)
 

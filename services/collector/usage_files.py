@@ -189,7 +189,7 @@ class _Opened:
         files: GroupFiles,
         root: str,
         network: int | None,
-        limits_every_s: float,
+        all_every_s: float,
         descriptors: ExitStack,
     ) -> None:
         """`network`: the descriptor of its process' folder. Raises OSError where the CPU's use is not there; any other
@@ -197,15 +197,22 @@ class _Opened:
         self.run = run
         self.descriptors = descriptors
         self._network = network
-        self._cpu_ns = _Kept(files.cpu_ns, root, descriptors)
+        self._cpu = _Kept(files.cpu_ns, root, descriptors)
         self._memory = _kept(files.memory, root, descriptors)
         self._inactive = _kept(files.inactive, root, descriptors)
         self._pids = _kept(files.pids, root, descriptors)
         self._io = _kept(files.io, root, descriptors)
         self._limit_file = files.limit and files.limit._replace(path=f"{root}/{files.limit.path}")
-        self._limit: int | None = None
-        self._limit_due_s = float("-inf")
-        self._limits_every_s = limits_every_s
+        self._all_due_s = float("-inf")
+        self._all_every_s = all_every_s
+        # As they were at the last look:
+        self._cpu_ns: int | None = None
+        self._memory_bytes: int | None = None
+        self._inactive_bytes = 0
+        self._limit_bytes: int | None = None
+        self._traffic: Counters | None = None
+        self._traffic_at_s = float("-inf")
+        self._traffic_moves = True
 
     def close(self) -> None:
         self.descriptors.close()
@@ -214,42 +221,65 @@ class _Opened:
         """None: its groups are gone."""
         at_s = time.monotonic()
         try:
-            cpu_ns: int | None = self._cpu_ns.read()
+            cpu_ns: int | None = self._cpu.read()
         except MalformedError as error:
             _say_once(error)
             cpu_ns = None
         except OSError:
             return None
-        if at_s >= self._limit_due_s:
-            self._limit_due_s = at_s + self._limits_every_s
-            self._limit = _known(self._read_limit)
-        memory = _known(self._memory.read) if self._memory else None
-        if memory is not None and self._inactive is not None:
-            memory = memory_in_use(memory, _known(self._inactive.read) or 0)
+        worked = cpu_ns is None or cpu_ns != self._cpu_ns
+        self._cpu_ns = cpu_ns
+        if all_due := at_s >= self._all_due_s:
+            self._all_due_s = at_s + self._all_every_s
+            self._limit_bytes = _known(self._read_limit)
+        memory_bytes = self._memory.known() if self._memory else None
+        if all_due or memory_bytes != self._memory_bytes:
+            self._memory_bytes = memory_bytes
+            self._inactive_bytes = (self._inactive.known() or 0) if self._inactive else 0
+        traffic_since_s = None
+        if self._network is not None and (worked or self._traffic_moves or all_due):
+            traffic_since_s = None if worked else self._traffic_at_s
+            traffic = _known(self._read_traffic)
+            self._traffic_moves = traffic is None or traffic != self._traffic
+            self._traffic, self._traffic_at_s = traffic, at_s
         return UsageCounters(
             at_s,
             cpu_ns,
-            memory,
-            effective_limit(self._limit, total_bytes) if self._memory else None,
-            _known(self._traffic),
-            _known(self._io.read) if self._io else None,
-            _known(self._pids.read) if self._pids else None,
+            None if memory_bytes is None else memory_in_use(memory_bytes, self._inactive_bytes),
+            effective_limit(self._limit_bytes, total_bytes) if self._memory else None,
+            self._traffic,
+            self._io.known() if self._io else None,
+            self._pids.known() if self._pids else None,
+            traffic_since_s,
         )
 
     def _read_limit(self) -> int | None:
         return self._limit_file.parse(_contents(self._limit_file.path)) if self._limit_file else None
 
-    def _traffic(self) -> Counters | None:
-        return None if self._network is None else parse_traffic(_contents("net/dev", self._network))
+    def _read_traffic(self) -> Counters:
+        return parse_traffic(_contents("net/dev", self._network))
 
 
 class _Kept(Generic[T]):
+    """An open file. What it says is parsed again only where it says something else."""
+
     def __init__(self, file: GroupFile[T], root: str, descriptors: ExitStack) -> None:
         self._parse = file.parse
         self._descriptor = _open(f"{root}/{file.path}", descriptors)
+        self._last: tuple[bytes, T] | None = None
 
     def read(self) -> T:
-        return self._parse(_whole(self._descriptor))
+        """Raises OSError and MalformedError."""
+        text = _whole(self._descriptor)
+        last = self._last
+        if last is not None and last[0] == text:
+            return last[1]
+        value = self._parse(text)
+        self._last = text, value
+        return value
+
+    def known(self) -> T | None:
+        return _known(self.read)
 
 
 def _kept(file: GroupFile[T] | None, root: str, descriptors: ExitStack) -> _Kept[T] | None:

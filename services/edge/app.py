@@ -7,18 +7,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge
 
 from common.bus import Bus
-from common.envelope import body_prefix, unwrap
-from common.errors import BusError, ErrorCode, MalformedError, ProtocolError, SettingsError
-from common.keys import Keys, StateKind
-from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, HostsMessage, json_schema
+from common.errors import ErrorCode, ProtocolError, SettingsError
+from common.keys import Keys
+from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, json_schema
 from common.settings import EdgeSettings, default_edge_id
 from common.signing import read_signer
 from common.supervision import run_forever
@@ -31,12 +30,14 @@ from services.edge.events import EventStream, parse_channels
 from services.edge.flusher import Flusher
 from services.edge.gate import RETRY_AFTER_S, unavailable, why_not_now
 from services.edge.hub import Hub
+from services.edge.interest import Interests
 from services.edge.limits import Room, TokenBucket
 from services.edge.member import Member
 from services.edge.origin import parse_origins
 from services.edge.pace import Pace
 from services.edge.relay import Relay
 from services.edge.session import refused
+from services.edge.state_routes import add_state_routes
 from services.edge.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,6 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-
-_HostPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Edge:
@@ -78,6 +77,7 @@ class Edge:
         self.relay = Relay(
             self.bus, self.hub, self.desk, self.edge_id, unsubscribe_after_s=settings.unsubscribe_after_sec
         )
+        self.interests = Interests(self.bus, self.hub)
         self.room = Room(settings.max_clients, settings.max_clients_per_address)
         rate = settings.max_handshakes_per_sec
         self.handshakes = TokenBucket(rate, rate, time.monotonic())
@@ -95,6 +95,7 @@ class Edge:
             logger.warning("actions are not signed here, so executors refuse them: FLEETCAST_ACTION_SIGNING_KEY_FILE")
         async with asyncio.TaskGroup() as self.tasks:
             self.tasks.create_task(self.relay.run(), name="relay")
+            self.tasks.create_task(run_forever("interest", self.interests.run), name="interest")
             self.tasks.create_task(run_forever("flush", self.flusher.run), name="flush")
             self.tasks.create_task(run_forever("heartbeat", self._beat), name="heartbeat")
             self.tasks.create_task(run_forever("watch", Watch(self.members, self.settings).run), name="watch")
@@ -104,6 +105,7 @@ class Edge:
 
     def _look_at_interest(self) -> None:
         self.relay.refresh_soon()
+        self.interests.look_soon()
 
     async def _beat(self) -> None:
         while True:
@@ -128,7 +130,8 @@ def create_app(edge: Edge) -> FastAPI:
         title="Fleetcast edge", version=version("fleetcast"), lifespan=lifespan, docs_url=None, redoc_url=None
     )
     _add_public(app, edge)
-    _add_state(app, edge)
+    _add_metrics(app, edge)
+    add_state_routes(app, edge)
     _add_feed(app, edge)
     add_action_routes(app, edge)
     add_audit_route(app, edge)
@@ -161,32 +164,12 @@ def _add_public(app: FastAPI, edge: Edge) -> None:
         return schema
 
 
-def _add_state(app: FastAPI, edge: Edge) -> None:
+def _add_metrics(app: FastAPI, edge: Edge) -> None:
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         authorise(_identity(edge, request), "see")
         clients_connected.set(len(edge.members))
         return Response(metrics_text(), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/api/hosts")
-    async def hosts(request: Request) -> Response:
-        identity = _identity(edge, request)
-        authorise(identity, "see")
-        if edge.hub.hosts is None:
-            raise ProtocolError("unavailable", "the fleet's roster has not been read yet")
-        seen = tuple(status for status in edge.hub.hosts if identity.sees(status.host))
-        return _json(HostsMessage(hosts=seen).model_dump_json())
-
-    @app.get("/api/hosts/{host}/{kind}")
-    async def last_state(request: Request, host: _HostPath, kind: StateKind) -> Response:
-        authorise(_identity(edge, request), "see", host)
-        try:
-            [payload] = await edge.bus.last_states([(host, kind)])
-            if payload is None:
-                raise ProtocolError("unknown-host", f"nothing is known of {kind} of {host}")
-            return _json(unwrap(payload, body_prefix(kind, host))[1])
-        except (BusError, MalformedError) as error:
-            raise ProtocolError("unavailable", str(error)) from error
 
 
 def _add_feed(app: FastAPI, edge: Edge) -> None:
@@ -260,7 +243,3 @@ _HTTP_HEADERS: dict[ErrorCode, dict[str, str]] = {
     "too-large": {"Connection": "close"},  # or what was not read of the body would have to be read after all
     "unavailable": {"Retry-After": str(RETRY_AFTER_S)},
 }
-
-
-def _json(body: str | bytes) -> Response:
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})

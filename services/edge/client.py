@@ -1,8 +1,8 @@
 """One client as the edge's core knows it: where it stands, whether it can take anything now, and its ordered messages.
 Pure: bytes go through its sink.
 
-Two lanes: state is the hub's matter, latest-wins. Acks, events and errors come in order and are never dropped silently:
-those that a blocked client cannot take wait here, and past the bound the client is closed with 4409.
+Two lanes: states and events are the hub's matter. Acks and errors come in order and are never dropped silently: those
+that a blocked client cannot take wait here, and past the bound the client is closed with 4409.
 """
 
 from collections import deque
@@ -73,7 +73,7 @@ class Client:
             self._ordered = deque()
         self._pending_bytes += len(data)
         if len(self._ordered) >= MAX_ORDERED or self._pending_bytes > self._max_pending_bytes:
-            self.close(COULD_NOT_KEEP_UP, "could not keep up")
+            self.give_up()
         else:
             self._ordered.append(data)
 
@@ -91,6 +91,10 @@ class Client:
             self.write(data)
         if not self._ordered:
             self._ordered = None
+
+    def give_up(self) -> None:
+        """Closes a client that has lost what is not to be lost silently."""
+        self.close(COULD_NOT_KEEP_UP, "could not keep up")
 
     def cut(self) -> None:
         """It has gone: nothing is written any more."""

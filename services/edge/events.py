@@ -1,7 +1,8 @@
 """The same feed as server-sent events, for networks that let no WebSocket through. It goes one way: no actions.
 
 `Last-Event-ID` is ignored on purpose: state is newest-wins, so whoever comes back gets the newest of everything, and
-nothing that has been superseded meanwhile.
+nothing that has been superseded meanwhile. What happened to containers while it was away, `GET
+/api/hosts/{host}/events` tells.
 """
 
 import asyncio

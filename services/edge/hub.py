@@ -4,19 +4,35 @@ is to be sent goes through each client's `send` and `write`.
 Clients that get the same bytes form an audience: equal subscriptions, equal rights, equal encoding. What one of them
 lacks is joined once and written to all of them. A client is where its number in the journal is: one that cannot take
 anything now is passed over, stays where it is, and gets the newest of all that changed meanwhile when it can.
+
+Events count each: a client gets all of those it watches, from its subscription on and in their order, or is closed with
+4409. They are kept for those who are passed over, up to a bound for all clients together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from common.envelope import Version
-from common.keys import STATE_KINDS, StateKind
+from common.keys import FEED_KINDS, FeedKind, StateKind
 from common.protocol import HostsMessage, HostStatus
 from common.tokens import sees
-from services.edge.audience import HEARTBEAT, HOSTS, Audience, Backlog, Key, Position, Selectors, Subscription
+from services.edge.audience import (
+    HEARTBEAT,
+    HOSTS,
+    Audience,
+    Key,
+    Position,
+    Selectors,
+    Subscription,
+    advanced,
+    reads_from,
+    subscribed,
+    unsubscribed,
+)
 from services.edge.client import Client
 from services.edge.frames import Encoding, Frame
-from services.edge.journal import Entry, Journal
+from services.edge.journal import MAX_KEPT, MAX_KEPT_BYTES, Entry, Journal
 
 CLIENTS_A_SLICE = 64
 MAX_WRITE_BYTES = 256 * 1024
@@ -30,16 +46,22 @@ class _Joined(NamedTuple):
     after: Position
     """Where a client stands that got it."""
     is_all: bool
+    is_lost: bool = False
+    """An event that they were to get is kept no more."""
 
 
 class Hub:
-    """`on_work` is called when there is something to flush, `on_interest` when what is subscribed to has changed."""
+    """`on_work` is called when there is something to flush, `on_interest` when what is subscribed to has changed, or
+    which hosts there are. `max_events`, `max_event_bytes`: kept for clients that can take nothing; who lacks more than
+    those is closed when it can take something again."""
 
     def __init__(
         self,
         on_work: Callable[[], None] = lambda: None,
         on_interest: Callable[[], None] = lambda: None,
         max_write_bytes: int = MAX_WRITE_BYTES,
+        max_events: int = MAX_KEPT,
+        max_event_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
         self.on_work = on_work
         self.on_interest = on_interest
@@ -47,7 +69,7 @@ class Hub:
         self.clients: set[Client] = set()
         self._audiences: dict[tuple[frozenset[Subscription], Selectors, Encoding], Audience] = {}
         self._subscribers: dict[Subscription, set[Audience]] = {}
-        self._journal: Journal[Key] = Journal()
+        self._journal: Journal[Key] = Journal(max_events, max_event_bytes)
         self._versions: dict[Key, Version] = {}
         self._dirty: dict[Audience, None] = {}
         self._returning: dict[Client, None] = {}
@@ -85,13 +107,12 @@ class Hub:
             self._vacate(client, audience)
 
     def subscribe(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
-        """Adds subscriptions; the next flush brings the last state of whatever is new to the client."""
-        had, position = client.audience, client.position
+        """Adds subscriptions; the next flush brings the last state of whatever is new to the client. Of events it gets
+        those from now on."""
+        had = client.audience
         if self._move(client, had.subscriptions.union(subscriptions)):
-            if isinstance(position, Backlog):
-                client.position = position._replace(cursor=0)
-            else:
-                client.position = Backlog(had, position, 0)
+            new = client.audience.subscriptions - had.subscriptions
+            client.position = subscribed(client.position, had, new, self._journal.number)
             self._serve_soon(client)
 
     def unsubscribe(self, client: Client, subscriptions: Iterable[Subscription]) -> None:
@@ -99,10 +120,7 @@ class Hub:
         dropped = frozenset(subscriptions)
         if not self._move(client, client.audience.subscriptions - dropped):
             return
-        if isinstance(client.position, Backlog):
-            had = client.position.had
-            had = Audience(had.subscriptions - dropped, had.selectors, had.encoding)
-            client.position = client.position._replace(had=had)
+        client.position = unsubscribed(client.position, dropped)
         self._serve_soon(client)  # what was noted for its audience before, and is still subscribed to, was not sent yet
 
     def drained(self, client: Client) -> None:
@@ -158,27 +176,36 @@ class Hub:
         self._returning[client] = None
         self.on_work()
 
-    # State
+    # Interest
 
-    def interest(self, hosts: Iterable[str]) -> set[tuple[str, StateKind]]:
+    def subscriptions(self) -> Iterator[tuple[Subscription, Selectors]]:
+        """What somebody here has subscribed to, and what those who did may see; each pair at least once."""
+        for subscription, audiences in self._subscribers.items():
+            for audience in audiences:
+                yield subscription, audience.selectors
+
+    def interest(self, hosts: Iterable[str]) -> set[tuple[str, FeedKind]]:
         """The (host, kind) pairs that somebody here watches, of the fleet's `hosts` and of those named one by one."""
         known = tuple(hosts)
-        watched: set[tuple[str, StateKind]] = set()
-        for kind in STATE_KINDS:
+        watched: set[tuple[str, FeedKind]] = set()
+        for kind in FEED_KINDS:
             if (kind, None) in self._subscribers:
                 watched.update((host, kind) for host in known)
         for topic, host in self._subscribers:
-            if host is not None and topic in STATE_KINDS:
+            if host is not None and topic != "hosts":
                 watched.add((host, topic))
         return watched
 
-    def forget_unwatched(self, watched: set[tuple[str, StateKind]]) -> None:
-        """Drops states that are not followed any more: they would be out of date for the next one who asks."""
+    def forget_unwatched(self, watched: AbstractSet[tuple[str, FeedKind]]) -> None:
+        """Drops states that are not followed any more: they would be out of date for the next one who asks. Of events
+        it forgets which was the last."""
         for key in list(self._versions):
             kind, host = key
             if (host, kind) not in watched:
                 del self._versions[key]
                 self._forget(key)
+
+    # State and events
 
     def publish(self, host: str, kind: StateKind, version: Version, body: bytes) -> bool:
         """A state for its subscribers. False where it is not newer than the last one."""
@@ -190,6 +217,30 @@ class Hub:
         self._note(key, Frame(body), (*self._subscribers.get((kind, None), ()), *self._subscribers.get(key, ())))
         return True
 
+    def last_event(self, host: str) -> Version | None:
+        """The newest event known of a host whose events are followed; None where that is still to be noted."""
+        return self._versions.get(("events", host))
+
+    def note_event(self, host: str, version: Version) -> None:
+        """Events up to this one were there before anybody here followed them: they are for nobody."""
+        self._versions["events", host] = version
+
+    def publish_event(self, host: str, version: Version, body: bytes) -> bool:
+        """An event for whoever watches it now. False where it is not newer than the last one."""
+        key: Subscription = ("events", host)
+        last = self._versions.get(key)
+        if last is not None and version <= last:
+            return False
+        self._versions[key] = version
+        audiences = (*self._subscribers.get(("events", None), ()), *self._subscribers.get(key, ()))
+        dirty = [audience for audience in audiences if audience.wants(key)]
+        if dirty:
+            self._journal.append(key, Frame(body))
+            self.changed += 1
+            self._dirty.update(dict.fromkeys(dirty))
+            self.on_work()
+        return True
+
     def heartbeat(self, body: bytes) -> None:
         self._note(HEARTBEAT, Frame(body), tuple(self._audiences.values()))
 
@@ -197,15 +248,18 @@ class Hub:
         """The roster for its subscribers, if anything but the times has changed."""
         before, self._hosts = self._hosts, tuple(hosts)
         self._rosters.clear()
-        if before is not None and _without_times(before) == _without_times(self._hosts):
+        was = {status.host: _without_times(status) for status in before or ()}
+        now = {status.host: _without_times(status) for status in self._hosts}
+        if before is not None and was == now:
             return False
-        for gone in {status.host for status in before or ()} - {status.host for status in self._hosts}:
+        for gone in was.keys() - now.keys():
             self._forget(("hosts", gone))
         self._note(HOSTS, _ROSTER, self._subscribers.get(("hosts", None), ()))
-        was = {status.host: (status.status, status.links) for status in before or ()}
-        for status in self._hosts:
-            if was.get(status.host) != (status.status, status.links):
-                self._note(("hosts", status.host), _ROSTER, self._subscribers.get(("hosts", status.host), ()))
+        for host, said in now.items():
+            if was.get(host) != said:
+                self._note(("hosts", host), _ROSTER, self._subscribers.get(("hosts", host), ()))
+        if was.keys() != now.keys():
+            self.on_interest()
         return True
 
     def _note(self, key: Key, frame: Frame, audiences: Iterable[Audience]) -> None:
@@ -229,6 +283,7 @@ class Hub:
 
         A flush that is given up halfway loses nothing: whoever it did not get to is served by the next.
         """
+        upto = self._journal.number
         dirty, self._dirty = self._dirty, {}
         returning, self._returning = self._returning, {}
         self.changed = 0
@@ -243,6 +298,16 @@ class Hub:
             for first in range(0, len(clients), CLIENTS_A_SLICE):
                 self._serve(clients[first : first + CLIENTS_A_SLICE], audience, joined[audience])
                 yield
+        if self._journal.is_full:
+            self._trim(upto)
+
+    def _trim(self, upto: int) -> None:
+        """Drops the oldest events beyond the bound: of those that a flush began with, and none that a client lacks
+        which can take it and is served soon."""
+        for client in self._returning:
+            if client.blocked_since is None:
+                upto = min(upto, reads_from(client.position)[1])
+        self._journal.trim(upto)
 
     def _serve(self, clients: Sequence[Client], audience: Audience, joined: dict[Position, _Joined]) -> None:
         """Writes to clients of one audience what they lack; `joined` keeps what has been put together already."""
@@ -259,11 +324,14 @@ class Hub:
                 found = joined.get(position)
                 if found is None:
                     found = joined[position] = self._join(audience, position)
-                data, count, after, is_all = found
+                data, count, after, is_all, is_lost = found
                 size = len(data)
             client.position = after
             if not is_all:
-                self._serve_soon(client)
+                if is_lost:
+                    client.give_up()
+                else:
+                    self._serve_soon(client)
             if count:
                 messages += count
                 written += size
@@ -279,19 +347,20 @@ class Hub:
         self.messages_sent += messages
 
     def _join(self, audience: Audience, position: Position) -> _Joined:
+        journal = self._journal
+        reached, events_reached = reads_from(position)
+        if events_reached < journal.trimmed_upto and audience.owed(position, journal.trimmed_since(events_reached)):
+            return _Joined(b"", 0, position, is_all=False, is_lost=True)
         parts: list[bytes] = []
         size = 0
-        reached = position.cursor if isinstance(position, Backlog) else position
-        for entry in self._journal.since(reached):
-            if audience.is_owed(position, entry):
-                data = self._frame(audience, entry).encoded(audience.encoding)
-                if parts and size + len(data) > self._max_write_bytes:
-                    after = position._replace(cursor=reached) if isinstance(position, Backlog) else reached
-                    return _Joined(b"".join(parts), len(parts), after, False)
-                parts.append(data)
-                size += len(data)
+        for entry in audience.owed(position, journal.since(reached, events_reached)):
+            data = self._frame(audience, entry).encoded(audience.encoding)
+            if parts and size + len(data) > self._max_write_bytes:
+                return _Joined(b"".join(parts), len(parts), advanced(position, reached), is_all=False)
+            parts.append(data)
+            size += len(data)
             reached = entry.number
-        return _Joined(b"".join(parts), len(parts), self._journal.number, True)
+        return _Joined(b"".join(parts), len(parts), journal.number, is_all=True)
 
     def _frame(self, audience: Audience, entry: Entry[Key]) -> Frame:
         """The roster differs with what a client may see; all else is the same for everybody."""
@@ -317,5 +386,5 @@ _ROSTER = Frame(b"")
 """Stands in the journal for what `_frame` makes of the roster."""
 
 
-def _without_times(hosts: Iterable[HostStatus]) -> list[tuple[object, ...]]:
-    return [(status.host, status.status, status.links) for status in hosts]
+def _without_times(status: HostStatus) -> tuple[object, ...]:
+    return status.status, status.expected, status.links, status.usage

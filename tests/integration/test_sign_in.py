@@ -36,6 +36,8 @@ ROUTES: dict[str, str | set[Role]] = {
     "GET /metrics": {"viewer", "operator", "admin"},
     "GET /api/ws": {"viewer", "operator", "admin"},
     "GET /api/hosts": {"viewer", "operator", "admin"},
+    "GET /api/hosts/{host}/history": {"viewer", "operator", "admin"},
+    "GET /api/hosts/{host}/events": {"viewer", "operator", "admin"},
     "GET /api/hosts/{host}/{kind}": {"viewer", "operator", "admin"},
     "GET /api/events": {"viewer", "operator", "admin"},
     "POST /api/hosts/{host}/containers/{container}/actions": {"operator", "admin"},
@@ -46,6 +48,8 @@ ROUTES: dict[str, str | set[Role]] = {
 """Who may use each route; a route that is missing here fails the test."""
 
 REQUESTS: dict[str, tuple[str, Any]] = {
+    "GET /api/hosts/{host}/history": ("/api/hosts/web-1/history", None),
+    "GET /api/hosts/{host}/events": ("/api/hosts/web-1/events", None),
     "GET /api/hosts/{host}/{kind}": ("/api/hosts/web-1/metrics", None),
     "GET /api/events": ("/api/events?channels=hosts", None),
     "POST /api/hosts/{host}/containers/{container}/actions": (
@@ -230,8 +234,10 @@ async def test_a_token_for_some_hosts_shows_and_reaches_no_others(edge: RunningE
             assert (await client.get("container-ack")).host == "web-1", "their fleet has one host"
         async with httpx.AsyncClient(base_url=edge.http, headers=headers) as http:
             assert [h["host"] for h in (await http.get("/api/hosts")).json()["hosts"]] == ["web-1"]
-            assert (await http.get("/api/hosts/db-1/metrics")).status_code == 403
-            assert (await http.get("/api/hosts/web-1/metrics")).status_code == 200
+            for what in ("metrics", "processes", "history", "events"):
+                assert (await http.get(f"/api/hosts/db-1/{what}")).status_code == 403
+            for what in ("metrics", "history", "events"):
+                assert (await http.get(f"/api/hosts/web-1/{what}")).status_code == 200
 
 
 async def test_the_actor_of_an_action_is_who_signed_in(edge: RunningEdge, host: FakeHost) -> None:

@@ -1,6 +1,7 @@
 """Who gets what and when: the hub's decisions, without a socket."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from common.envelope import Version
 from common.keys import STATE_KINDS, StateKind
-from common.protocol import HostsMessage, HostStatus, Link, Links
+from common.protocol import Expected, HostsMessage, HostStatus, Link, Links, UsageSource
 from services.edge.audience import Subscription
 from services.edge.client import MAX_ORDERED, Client
 from services.edge.frames import Encoding, Frame
@@ -29,7 +30,7 @@ class Viewer:
         self.sends = 0
         self.partly = b""
         self.blocks_after_next = False
-        self.client = Client(self._send, self._write, lambda code, _: self.closed.append(code), sees, encoding, 10_000)
+        self.client = Client(self._send, self._write, self._close, sees, encoding, 10_000)
         hub.add(self.client)
         hub.subscribe(self.client, subscriptions)
 
@@ -51,6 +52,15 @@ class Viewer:
             self.blocks_after_next = False
             self.client.block(0.0)
 
+    def _close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+        self.hub.remove(self.client)
+
+    @property
+    def events(self) -> list[int]:
+        """The numbers of those received."""
+        return [int(text.split()[2]) for text in self.received if text.startswith("events ")]
+
     def take(self) -> list[str]:
         received, self.received = self.received, []
         return received
@@ -68,6 +78,12 @@ def flush(hub: Hub) -> None:
 
 def publish(hub: Hub, host: str, kind: StateKind, number: int, text: str | None = None) -> bool:
     return hub.publish(host, kind, Version(1, number), (text or f"{kind} {host} {number}").encode())
+
+
+def happen(hub: Hub, host: str, *numbers: int) -> list[bool]:
+    return [
+        hub.publish_event(host, Version(1, number), b"events %b %d" % (host.encode(), number)) for number in numbers
+    ]
 
 
 def test_a_state_goes_to_those_who_watch_its_host_or_every_host() -> None:
@@ -272,7 +288,7 @@ def test_interest_is_what_somebody_watches_and_is_told_when_it_changes() -> None
     hub = Hub(on_interest=lambda: told.append(None))
     assert hub.interest(["a", "b"]) == set()
     first = Viewer(hub, ("metrics", None), ("containers", "c"), ("hosts", None), ("events", "a"))
-    assert hub.interest(["a", "b"]) == {("a", "metrics"), ("b", "metrics"), ("c", "containers")}
+    assert hub.interest(["a", "b"]) == {("a", "metrics"), ("b", "metrics"), ("c", "containers"), ("a", "events")}
     assert len(told) == 1
     second = Viewer(hub, ("metrics", None))
     hub.remove(second.client)
@@ -294,10 +310,34 @@ def test_a_state_that_is_not_followed_any_more_is_not_kept_for_the_next() -> Non
     assert publish(hub, "a", "metrics", 1), "what is read again from Redis is taken"
 
 
-def status(host: str, state: str = "live", at: int = 0) -> HostStatus:
+def test_interest_is_told_when_hosts_come_and_go() -> None:
+    told: list[None] = []
+    hub = Hub(on_interest=lambda: told.append(None))
+    for hosts in ([status("a")], [status("a", "gone")], [status("a"), status("b")], [status("b")]):
+        hub.publish_hosts(hosts)
+    assert len(told) == 3
+
+
+def test_what_is_subscribed_to_is_told_with_what_its_clients_may_see() -> None:
+    hub = Hub()
+    viewers = [
+        Viewer(hub, ("metrics", None)),
+        Viewer(hub, ("metrics", None), sees=("web-*",)),
+        Viewer(hub, ("usage", "a")),
+    ]
+    told = {(("metrics", None), None), (("metrics", None), ("web-*",)), (("usage", "a"), None)}
+    assert set(hub.subscriptions()) == told
+    for viewer in viewers:
+        hub.remove(viewer.client)
+    assert set(hub.subscriptions()) == set()
+
+
+def status(
+    host: str, state: str = "live", at: int = 0, expected: Expected = "always", usage: UsageSource | None = None
+) -> HostStatus:
     link = Link.model_validate({"state": state})
     links = Links(metrics=link, containers=link, executor=link)
-    return HostStatus(host=host, status=link.state, last_seen_at=at, links=links)
+    return HostStatus(host=host, status=link.state, expected=expected, last_seen_at=at, links=links, usage=usage)
 
 
 def test_the_roster_is_told_when_it_changes_and_not_when_only_time_passes() -> None:
@@ -316,6 +356,18 @@ def test_the_roster_is_told_when_it_changes_and_not_when_only_time_passes() -> N
     flush(hub)
     [text] = late.take()
     assert [s.status for s in HostsMessage.model_validate_json(text).hosts] == ["gone"]
+
+
+@pytest.mark.parametrize("change", [{"expected": "sometimes"}, {"usage": "stats"}], ids=str)
+def test_the_roster_is_told_when_what_a_host_says_of_itself_changes(change: dict[str, Any]) -> None:
+    hub = Hub()
+    everything, one = Viewer(hub, ("hosts", None)), Viewer(hub, ("hosts", "a"))
+    hub.publish_hosts([status("a"), status("b")])
+    flush(hub)
+    everything.take(), one.take()
+    assert hub.publish_hosts([status("a", **change), status("b")])
+    flush(hub)
+    assert (len(everything.take()), len(one.take())) == (1, 1)
 
 
 # Ordered messages
@@ -357,18 +409,25 @@ def test_more_ordered_messages_than_may_wait_close_the_client_and_are_never_sile
 
 class Model(RuleBasedStateMachine):
     """Whatever happens, in whatever order: nobody gets an older state after a newer one or what it has not subscribed
-    to, and when all is flushed and nobody is blocked everybody has the newest of all that it subscribed to."""
+    to, and when all is flushed and nobody is blocked everybody has the newest of all that it subscribed to.
+
+    Of events everybody has each that happened while it was subscribed, once, in order, and no other; who could not get
+    one is closed, and there have to be more than are kept for that."""
+
+    max_events = 3
 
     hosts = st.sampled_from("abc")
-    kinds = st.sampled_from(STATE_KINDS)
-    topics = st.tuples(st.sampled_from([*STATE_KINDS]), st.one_of(st.none(), hosts))
+    kinds = st.sampled_from(STATE_KINDS[:2])
+    topics = st.tuples(st.sampled_from([*STATE_KINDS[:2], "events"]), st.one_of(st.none(), hosts))
     which = st.integers(0, 3)
 
     def __init__(self) -> None:
         super().__init__()
-        self.hub = Hub(max_write_bytes=40)
+        self.hub = Hub(max_write_bytes=40, max_events=self.max_events)
         self.viewers: list[Viewer] = []
         self.newest: dict[tuple[StateKind, str], int] = {}
+        self.owed: dict[Viewer, dict[int, set[Subscription]]] = {}
+        """The events that each is to get or has got, and the subscriptions by which it still is to."""
         self.number = 0
         self.running: Iterator[None] | None = None
 
@@ -379,6 +438,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: len(self.viewers) < 4)
     def come(self, sees: tuple[str, ...] | None) -> None:
         self.viewers.append(Viewer(self.hub, sees=sees))
+        self.owed[self.viewers[-1]] = {}
 
     @rule(which=which)
     @precondition(lambda self: self.viewers)
@@ -396,7 +456,12 @@ class Model(RuleBasedStateMachine):
     @rule(which=which, topics=st.lists(topics, min_size=1, max_size=3))
     @precondition(lambda self: self.viewers)
     def unsubscribe(self, which: int, topics: list[Subscription]) -> None:
-        self.hub.unsubscribe(self.viewer(which).client, topics)
+        viewer = self.viewer(which)
+        self.hub.unsubscribe(viewer.client, topics)
+        for number in self.owed[viewer].keys() - set(viewer.events):
+            self.owed[viewer][number] -= set(topics)
+            if not self.owed[viewer][number]:
+                del self.owed[viewer][number]
 
     @rule(which=which, at_next=st.booleans())
     @precondition(lambda self: self.viewers)
@@ -423,6 +488,16 @@ class Model(RuleBasedStateMachine):
             self.newest[kind, host] = self.number
             publish(self.hub, host, kind, self.number)
 
+    @rule(host=hosts, times=st.integers(1, 5))
+    def happen(self, host: str, times: int) -> None:
+        for _ in range(times):
+            self.number += 1
+            happen(self.hub, host, self.number)
+            for viewer in self.viewers:
+                if viewer.client.audience.wants(("events", host)):
+                    named = {("events", host), ("events", None)}
+                    self.owed[viewer][self.number] = named & viewer.client.audience.subscriptions
+
     @rule()
     def flush_a_slice(self) -> None:
         if self.running is None:
@@ -439,11 +514,30 @@ class Model(RuleBasedStateMachine):
             if viewer.client.blocked_since is not None:
                 self.hub.drained(viewer.client)
         flush(self.hub)
+        self.close_who_could_not_keep_up()
         for viewer in self.viewers:
+            assert viewer.events == sorted(self.owed[viewer])
             last = {tuple(text.split()[:2]): int(text.split()[2]) for text in viewer.received}
             for (kind, host), number in self.newest.items():
                 if viewer.client.audience.wants((kind, host)):
                     assert last.get((kind, host)) == number
+
+    @invariant()
+    def close_who_could_not_keep_up(self) -> None:
+        for viewer in [viewer for viewer in self.viewers if viewer.closed]:
+            lacks = self.owed[viewer].keys() - set(viewer.events)
+            assert viewer.closed == [4409]
+            assert (
+                len({number for owed in self.owed.values() for number in owed if number >= min(lacks)})
+                > self.max_events
+            )
+            self.viewers.remove(viewer)
+
+    @invariant()
+    def events_come_once_in_order_and_to_those_who_watch(self) -> None:
+        for viewer in self.viewers:
+            assert viewer.events == sorted(set(viewer.events))
+            assert self.owed[viewer].keys() >= set(viewer.events)
 
     @invariant()
     def nobody_goes_back(self) -> None:
