@@ -123,8 +123,8 @@ Where no stream gets through, or once is enough. What is asked for counts as wat
   404 `unknown-host` where there is none. `/processes` waits for a fresh one, up to 5 s, then 503.
 - `GET /api/hosts/{host}/history?minutes=15&kind=metrics|usage&container=`: columns for charts, aligned with
   `sampledAt`, `null` where there is nothing. `minutes` from 1 to 1440, `kind` both where it is left out, `container` an
-  id or the beginning of one. Up to 15 minutes every sample, beyond that the mean of each minute, with `sampledAt` at its
-  beginning, and the samples since the last whole one. Containers go by the first 12 characters of their ids;
+  id or the beginning of one. Up to 15 minutes every sample, beyond that the mean of each minute, with `sampledAt` at
+  its beginning, and the samples since the last whole one. Containers go by the first 12 characters of their ids;
   `usage.omitted` says how many did not fit in.
 - `GET /api/hosts/{host}/events?limit=100`: the last events, at most 256, oldest first, as `{"host", "events": [...]}`.
 """

@@ -186,6 +186,11 @@ class FakeEngine:
         }
         self.containers[container_id] = (listed, inspected)
 
+    def inspected_since(self, number: int, container_id: str) -> list[str]:
+        """What has been inspected after so many inspections, once the container is among it."""
+        new = self.inspections[number:]
+        return new if container_id in new else []
+
     def tell(self, action: str, container_id: str, **attributes: str) -> None:
         """An event, to whoever listens."""
         self._time_ns += 1_000_000_000

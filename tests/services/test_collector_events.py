@@ -1,6 +1,7 @@
 """The containers collector and an engine's events: followed, lost, late, too many, silent."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,11 @@ def last(bus: Bus) -> LastState[ContainersMessage]:
 async def settled(engine: FakeEngine, connections: int = 1) -> None:
     """Until the engine is listened to, and what that asks for has been listed and inspected."""
     await eventually(lambda: len(engine.subscriptions) >= connections)
-    while True:
-        inspections = len(engine.inspections)
+    new: list[str] = []
+    while new != [ID_A]:
+        before = len(engine.inspections)
         engine.tell("update", ID_A)
-        await eventually(lambda: ID_A in engine.inspections[inspections:])
-        if engine.inspections[inspections:] == [ID_A]:
-            return
+        new = await eventually(partial(engine.inspected_since, before, ID_A))
 
 
 def steps(bus: Bus, *wanted: tuple[str | None, str | None]) -> Callable[[], Coroutine[Any, Any, bool]]:
