@@ -15,10 +15,12 @@ EngineAction = Literal[
     "create", "start", "die", "oom", "pause", "unpause", "destroy", "rename", "update", "health_status"
 ]
 ACTIONS: tuple[EngineAction, ...] = get_args(EngineAction)
-"""What is asked of the engine: whatever changes what a snapshot says. What health checks do every few seconds is not
-among it, but what comes of them is."""
+"""Whatever changes what a snapshot says. What health checks do every few seconds is not among it, but what comes of
+them is."""
 
-_PODMANS = {"died": "die", "remove": "destroy"}
+_PODMANS: Mapping[str, EngineAction] = {"died": "die", "remove": "destroy"}
+ASKED_FOR: tuple[str, ...] = (*ACTIONS, *_PODMANS)
+
 _HEALTHS: tuple[Health, ...] = get_args(Health)
 
 
@@ -65,7 +67,7 @@ def parse_event(line: bytes) -> EngineEvent | None:
         name[:256] if isinstance(name, str) else "",
         at_ns,
         _exit_code(attributes) if action == "die" else None,
-        _health(detail.strip() or attributes.get("health_status")) if action == "health_status" else None,
+        _health(detail.strip() or said.get("HealthStatus")) if action == "health_status" else None,
     )
 
 

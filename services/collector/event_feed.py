@@ -15,7 +15,7 @@ from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError, MalformedError
 from common.outage import Outage
 from common.telemetry import malformed
-from services.collector.engine_events import ACTIONS, EngineEvent, parse_event, since
+from services.collector.engine_events import ASKED_FOR, EngineEvent, parse_event, since
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class EventFeed:
     async def _read_events(self) -> None:
         self._parse()
         start = since(self._until_ns) if self._until_ns is not None else None
-        async for lines in self._docker.events(ACTIONS, start):
+        async for lines in self._docker.events(ASKED_FOR, start):
             self._silent = False
             if not self.is_on:
                 self._refusals.over()

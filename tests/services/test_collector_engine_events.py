@@ -63,7 +63,7 @@ def test_what_is_about_no_container_is_passed_over() -> None:
         (line("died", containerExitCode="3"), EngineEvent("die", ID, "web", AT, exit_code=3)),
         (line("remove"), EngineEvent("destroy", ID, "web", AT)),
         (
-            line("health_status", health_status="unhealthy"),
+            line("health_status") | {"HealthStatus": "unhealthy"},
             EngineEvent("health_status", ID, "web", AT, None, "unhealthy"),
         ),
     ],
