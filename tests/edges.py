@@ -23,7 +23,8 @@ from common.protocol import (
     parse_server_message,
 )
 from common.settings import EdgeSettings
-from common.worker import HostWorker, StatePublisher, Tenure
+from common.tenure import StatePublisher, Tenure
+from common.worker import HostWorker
 from services.edge.server import EdgeServer, build_server, listen
 from tests.samples import ID_A, host_metrics
 from tests.support import eventually

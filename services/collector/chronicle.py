@@ -18,7 +18,7 @@ from common.models import Container
 from common.outage import Outage
 from common.protocol import ContainersMessage
 from common.telemetry import malformed, unpublished
-from common.worker import Tenure
+from common.tenure import Tenure
 from services.collector.causes import Causes
 from services.collector.engine_events import EngineEvent
 from services.collector.event_publisher import MOST_UNPUBLISHED, EventPublisher

@@ -27,8 +27,9 @@ from common.protection import Protection
 from common.protocol import ContainersMessage, UsageMessage
 from common.settings import ContainersCollectorSettings
 from common.supervision import run_forever
+from common.tenure import StatePublisher, Tenure
 from common.whereabouts import Guard
-from common.worker import HostWorker, StatePublisher, Tenure
+from common.worker import HostWorker
 from services.collector.chronicle import Chronicle, last_told
 from services.collector.event_feed import EventFeed
 from services.collector.history import UsageHistory

@@ -14,7 +14,7 @@ from common.errors import BusError
 from common.models import Cause
 from common.protocol import EventMessage
 from common.telemetry import unpublished
-from common.worker import Tenure
+from common.tenure import Tenure
 from services.collector.transitions import Transition
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from common.host_id import read_host_id
 from common.keys import Keys
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
-from common.worker import HostWorker, StatePublisher, Tenure
+from common.tenure import StatePublisher, Tenure
+from common.worker import HostWorker
 from services.collector.history import MetricsHistory
 from services.collector.host import HostSampler, Readings
 from services.collector.messages import encoder

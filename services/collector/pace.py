@@ -9,7 +9,7 @@ import asyncio
 import math
 
 from common.keys import StateKind
-from common.worker import Tenure
+from common.tenure import Tenure
 
 
 def next_tick(last_s: float, interval_s: float, now_s: float) -> float:

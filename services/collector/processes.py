@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from common.models import Process, Processes
 from common.protocol import ProcessesMessage
+from common.tenure import StatePublisher, Tenure
 from common.whereabouts import id_by_cgroup
-from common.worker import StatePublisher, Tenure
 from services.collector.messages import encoder
 from services.collector.pace import Pace
 from services.collector.probe import Probe

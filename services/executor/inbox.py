@@ -20,7 +20,7 @@ from common.errors import BusError, BusRefusedError, MalformedError
 from common.keys import EXECUTOR_GROUP
 from common.outage import Outage
 from common.telemetry import malformed
-from common.worker import Tenure
+from common.tenure import Tenure
 from services.executor.admission import Admission
 from services.executor.performer import Performer
 from services.executor.queues import Entry, Queues

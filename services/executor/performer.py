@@ -23,8 +23,8 @@ from common.errors import BusError, BusRefusedError, DockerApiError, DockerUnrea
 from common.models import ActionOrder
 from common.outage import Outage
 from common.telemetry import malformed
+from common.tenure import Tenure
 from common.whereabouts import Guard
-from common.worker import Tenure
 from services.executor.admission import Admission, wall_ms
 from services.executor.ledger import Ledger
 from services.executor.policy import grace_s, refuse

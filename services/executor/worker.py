@@ -23,8 +23,9 @@ from common.host_id import ask_host_id
 from common.keys import Keys
 from common.settings import ExecutorSettings
 from common.signing import read_verifier
+from common.tenure import Tenure
 from common.whereabouts import Guard
-from common.worker import HostWorker, Tenure
+from common.worker import HostWorker
 from services.executor.admission import Admission
 from services.executor.inbox import Inbox
 from services.executor.ledger import Ledger

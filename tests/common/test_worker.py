@@ -13,7 +13,8 @@ from common.errors import HostIdConflictError
 from common.health import Health, read
 from common.keys import Keys, StateKind
 from common.telemetry import lease_held, malformed, unpublished
-from common.worker import HostWorker, StatePublisher, Tenure, machine_id
+from common.tenure import StatePublisher, Tenure
+from common.worker import HostWorker, machine_id
 from services.embedded import EmbeddedServer
 from tests.rosters import faults
 from tests.support import eventually

@@ -9,7 +9,8 @@ import pytest
 from common.bus import Bus
 from common.keys import STATE_KINDS, WATCH_TTL_S, StateKind
 from common.protocol import HostStatus, Link, Links
-from common.worker import HostWorker, Tenure
+from common.tenure import Tenure
+from common.worker import HostWorker
 from services.edge.audience import Subscription
 from services.edge.client import Client
 from services.edge.hub import Hub

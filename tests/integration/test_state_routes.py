@@ -16,7 +16,7 @@ from common.keys import StateKind
 from common.models import Disk, Process, Processes, Usage
 from common.protocol import EventMessage, MetricsMessage, ProcessesMessage, UsageMessage, parse_server_message
 from common.telemetry import malformed
-from common.worker import StatePublisher
+from common.tenure import StatePublisher
 from services.collector.history import MetricsHistory, UsageHistory
 from services.edge import state_routes
 from services.embedded import EmbeddedServer

@@ -13,8 +13,9 @@ from common.envelope import Version, body_prefix, unwrap
 from common.keys import StateKind, Worker
 from common.protocol import ContainersMessage, EventMessage, MetricsMessage, ProcessesMessage, UsageMessage
 from common.settings import ProtectionSettings
+from common.tenure import Tenure
 from common.whereabouts import Guard
-from common.worker import HostWorker, Tenure
+from common.worker import HostWorker
 from services.collector.containers import Times, collect_containers
 from services.collector.snapshot import LabelFilter
 from services.collector.usage import UsageSampler

@@ -18,7 +18,8 @@ from common.errors import SettingsError
 from common.models import Disk, HostMetrics, Memory
 from common.protocol import MetricsMessage
 from common.settings import MetricsCollectorSettings
-from common.worker import HostWorker, Tenure
+from common.tenure import Tenure
+from common.worker import HostWorker
 from services.collector.host import HostSampler, Readings
 from services.collector.metrics import collect_metrics, run_metrics_collector
 from services.embedded import EmbeddedServer

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bus import Bus
-from common.worker import Tenure
+from common.tenure import Tenure
 from services.collector.pace import Pace, next_tick
 from tests.edges import host_worker
 from tests.services.collector_support import HOST

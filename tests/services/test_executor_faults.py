@@ -15,8 +15,9 @@ from common.docker import Docker
 from common.models import ActionVerb
 from common.settings import VERBS, ProtectionSettings
 from common.telemetry import malformed
+from common.tenure import Tenure
 from common.whereabouts import Guard
-from common.worker import HostWorker, Tenure
+from common.worker import HostWorker
 from services.embedded import EmbeddedServer
 from services.executor.admission import Admission
 from services.executor.ledger import Ledger

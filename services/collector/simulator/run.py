@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from common.errors import BusUnavailableError
 from common.keys import Keys, Worker
 from common.settings import SimulateSettings
-from common.worker import Tenure
+from common.tenure import Tenure
 from services.collector.simulator.fleet import SimulatedHost
 from services.collector.simulator.noise import Noise
 from services.collector.simulator.tenancy import Ears, FleetBus, SharingWorker, await_leases

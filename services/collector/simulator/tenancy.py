@@ -22,7 +22,8 @@ from common.errors import BusError, FleetcastError
 from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, WORKERS, Keys, StateKind, Worker
 from common.roster import About
 from common.subscriber import Subscriber
-from common.worker import HostWorker, Tenure
+from common.tenure import Tenure
+from common.worker import HostWorker
 
 SCRIPTS_WINDOW_S = 0.01
 BEATS_WINDOW_S = 0.1

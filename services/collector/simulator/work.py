@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from common.keys import StateKind, Worker
 from common.protocol import ContainersMessage, MetricsMessage, ProcessesMessage, UsageMessage
-from common.worker import StatePublisher, Tenure
+from common.tenure import StatePublisher, Tenure
 from services.collector.event_publisher import EventPublisher
 from services.collector.history import MetricsHistory, UsageHistory
 from services.collector.messages import encoder
