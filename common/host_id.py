@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from common.backoff import Backoff
 from common.errors import DockerApiError, DockerUnreachableError, SettingsError
 from common.outage import Outage
-from common.settings import MetricsCollectorSettings, WorkerSettings, fit_host_id
+from common.setting_kinds import fit_host_id
+from common.settings import MetricsCollectorSettings, WorkerSettings
 from common.whereabouts import own_container_id
 
 if TYPE_CHECKING:

@@ -4,129 +4,30 @@ Read once, at the entry point, and handed down as values. A wrong one ends the s
 """
 
 import os
-import re
-import socket
-import uuid
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import SettingsError
-
-
-def _redis_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    if parts.scheme == "unix" and not parts.path:
-        raise ValueError("unix:// needs the path of a socket: unix:///run/valkey.sock")
-    if parts.scheme != "unix":
-        if not parts.hostname:
-            raise ValueError("names no server: redis://localhost:6379")
-        _ = parts.port  # raises ValueError where it is no port
-    return url
-
-
-def _docker_host(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in {"unix", "tcp", "http", "https"} or not rest:
-        raise ValueError("must be unix:///path/to/docker.sock or tcp://host:port")
-    return address
-
-
-def _host_id(host: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", host):
-        raise ValueError("a host id has 1 to 64 of A-Z a-z 0-9 . _ -")
-    return host
-
-
-def _address(address: str) -> str:
-    if address != "localhost":
-        try:
-            ip_address(address)
-        except ValueError:
-            raise ValueError("must be an IP address of this machine, such as 127.0.0.1") from None
-    return address
-
-
-def _networks(networks: str) -> str:
-    for network in filter(None, (part.strip() for part in networks.split(","))):
-        if network != "*":
-            try:
-                ip_network(network)
-            except ValueError as wrong:
-                raise ValueError(f"{wrong}; write addresses or networks such as 10.0.0.0/8") from None
-    return networks
-
-
-def _host_proc(proc: Path) -> Path:
-    proc = Path(os.path.realpath(proc))
-    if proc != Path("/proc") and not os.path.isfile(proc / "stat"):  # not everything that runs this has a /proc
-        raise ValueError("is no /proc of a host: bind it there (-v /proc:/host/proc:ro)")
-    return proc
-
-
-def _host_root(root: Path) -> Path:
-    if not os.path.isdir(root):
-        raise ValueError("is no directory: bind the host's / there (-v /:/host/root:ro)")
-    return Path(os.path.realpath(root))
-
-
-def _verbs(verbs: str) -> str:
-    chosen = [verb.strip() for verb in verbs.split(",") if verb.strip()]
-    if wrong := [verb for verb in chosen if verb not in VERBS]:
-        raise ValueError(f"{wrong[0]!r:.40} is none of {', '.join(VERBS)}")
-    return ",".join(chosen)
-
-
-def _selectors(selectors: str) -> str:
-    for selector in filter(None, (part.strip() for part in selectors.split(","))):
-        if not re.fullmatch(r"[^=\s]+(=.*)?", selector):
-            raise ValueError(f"{selector!r:.80} is no label selector: write LABEL or LABEL=VALUE, * fits anything")
-    return selectors
-
-
-def _log_level(level: str) -> str:
-    if level.lower() not in {"debug", "info", "warning", "error"}:
-        raise ValueError("must be debug, info, warning or error")
-    return level.lower()
-
-
-def default_host_id() -> str:
-    """This machine's name; in a container that was given none, its id: see common/host_id.py."""
-    return fit_host_id(socket.gethostname())
-
-
-def fit_host_id(name: str) -> str:
-    """A machine's name, with what a host id may not have replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:64] or "localhost"
-
-
-def default_edge_id() -> str:
-    """This machine's name and a random part: edges come and go, and none is mistaken for another."""
-    return f"{default_host_id()[:50]}-{uuid.uuid4().hex[:6]}"
-
-
-def default_docker_host() -> str:
-    """The usual socket, or a rootless engine's where only that exists."""
-    rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
-    usual = Path("/var/run/docker.sock")
-    return f"unix://{rootless if rootless.exists() and not usual.exists() else usual}"
-
-
-def default_state_dir() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "fleetcast"
-
-
-VERBS = ("start", "stop", "restart", "kill", "pause", "unpause", "remove")
-"""What can be done to a container. (The models are not imported here: they take a while to build.)"""
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Interval = Annotated[float, Field(ge=0.05, le=3600)]
+from common.setting_kinds import (
+    Address,
+    DockerHost,
+    HostId,
+    HostProc,
+    HostRoot,
+    Interval,
+    LogLevel,
+    Networks,
+    Port,
+    RedisUrl,
+    Selectors,
+    Verbs,
+    default_docker_host,
+    default_host_id,
+    default_state_dir,
+)
 
 
 class Settings(BaseModel):
@@ -134,7 +35,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
-    log_level: Annotated[str, AfterValidator(_log_level)] = "info"
+    log_level: LogLevel = "info"
     """debug, info, warning or error."""
 
     @classmethod
@@ -181,7 +82,7 @@ Fleetcast itself sets."""
 class BusSettings(Settings):
     """What every part that speaks to Redis takes."""
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://localhost:6379"
+    redis_url: RedisUrl = "redis://localhost:6379"
     """Redis >= 7 or Valkey >= 8: redis://, rediss:// or unix://. With a password in it, use the variable: others on
     this machine can read a command line."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "fc"
@@ -191,7 +92,7 @@ class BusSettings(Settings):
 class WorkerSettings(BusSettings):
     """What every part of a host takes."""
 
-    host_id: Annotated[str, AfterValidator(_host_id), Field(default_factory=default_host_id)]
+    host_id: Annotated[HostId, Field(default_factory=default_host_id)]
     """This host's name in the fleet. Default: the machine's name, from within a container too."""
     instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None
     """Names this process across its restarts, so that it takes its own lease over at once instead of after 6 s. No two
@@ -211,10 +112,10 @@ class ProtectionSettings(BusSettings):
     """Which containers are let alone. The containers collector, which tells everyone, and the executor, which refuses,
     take the same."""
 
-    allow_labels: Annotated[str, AfterValidator(_selectors)] = ""
+    allow_labels: Selectors = ""
     """Act only on containers that have one of these labels: LABEL or LABEL=VALUE, where * fits anything, with commas
     between. Empty: on every one that is not forbidden."""
-    forbid_labels: Annotated[str, AfterValidator(_selectors)] = ""
+    forbid_labels: Selectors = ""
     """Never act on containers that have one of these labels, written as above. Fleetcast's own containers, its Redis
     and what carries fleetcast.protect=true are let alone anyway."""
 
@@ -233,22 +134,22 @@ class MetricsCollectorSettings(WorkerSettings):
     """Seconds between two samples while somebody watches this host."""
     idle_interval: Interval = 10.0
     """Seconds between two samples while nobody does."""
-    host_proc: Annotated[Path, AfterValidator(_host_proc)] = Path("/proc")
+    host_proc: HostProc = Path("/proc")
     """The host's /proc. In a container: where it is bound to, such as /host/proc."""
-    host_root: Annotated[Path, AfterValidator(_host_root)] = Path("/")
+    host_root: HostRoot = Path("/")
     """The host's root file system. In a container: where it is bound to, such as /host/root."""
 
 
 class ContainersCollectorSettings(WorkerSettings, ProtectionSettings):
     """`fleetcast collector containers`."""
 
-    docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
+    docker_host: Annotated[DockerHost, Field(default_factory=default_docker_host)]
     """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
     interval: Interval = 1.0
     """Seconds between two samples of the containers' usage while somebody watches it."""
     idle_interval: Interval = 10.0
     """Seconds between two samples while nobody does. Containers are listed when Docker says that something happened."""
-    host_proc: Annotated[Path, AfterValidator(_host_proc)] = Path("/proc")
+    host_proc: HostProc = Path("/proc")
     """The host's /proc. In a container: where it is bound to, such as /host/proc."""
     host_cgroup: Path = Path("/sys/fs/cgroup")
     """The host's control groups. In a container: where they are bound to, such as /host/cgroup."""
@@ -259,11 +160,11 @@ class ContainersCollectorSettings(WorkerSettings, ProtectionSettings):
 class ExecutorSettings(WorkerSettings, ProtectionSettings, AuditSettings):
     """`fleetcast executor`."""
 
-    docker_host: Annotated[str, AfterValidator(_docker_host), Field(default_factory=default_docker_host)]
+    docker_host: Annotated[DockerHost, Field(default_factory=default_docker_host)]
     """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
     parallel: Annotated[int, Field(ge=1, le=64)] = 8
     """Containers acted on at the same time."""
-    allow_actions: Annotated[str, AfterValidator(_verbs)] = "start,stop,restart"
+    allow_actions: Verbs = "start,stop,restart"
     """What may be done on this host, with commas between: start, stop, restart, kill, pause, unpause, remove."""
     action_verify_key: str | None = None
     """The public key of the edges' signatures, or several: PEM, or the one line that `fleetcast keys` prints."""
@@ -285,7 +186,7 @@ class SecretSettings(Settings):
 class EdgeSettings(SecretSettings, AuditSettings):
     """`fleetcast edge`."""
 
-    bind: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    bind: Address = "127.0.0.1"
     """Address to listen on. One that others can reach needs sign-in: a secret."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
@@ -337,7 +238,7 @@ class EdgeSettings(SecretSettings, AuditSettings):
     """A client that takes nothing for this long is cut off."""
     silent_client_sec: Annotated[float, Field(ge=1, le=3600)] = 45.0
     """A client of which nothing is heard for this long, no pong either, is closed with 4408."""
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = "127.0.0.1,::1"
+    trusted_proxies: Networks = "127.0.0.1,::1"
     """Addresses or networks of load balancers whose X-Forwarded-For is believed, with commas between."""
 
 
@@ -348,11 +249,11 @@ class UpSettings(Settings):
     """Port of the page; a second edge takes the next one, and so on."""
     edges: Annotated[int, Field(ge=1, le=16)] = 1
     """How many edges to run."""
-    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    redis_url: RedisUrl | None = None
     """Use this Redis or Valkey instead of an embedded one. With a password in it, use the variable."""
     state_dir: Annotated[Path, Field(default_factory=default_state_dir)]
     """Where the embedded server keeps its data. Default: fleetcast in the user's state directory."""
-    host_id: Annotated[str, AfterValidator(_host_id)] | None = None
+    host_id: HostId | None = None
     """This host's name in the fleet. Default: the machine's name."""
 
 

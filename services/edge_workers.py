@@ -28,7 +28,8 @@ from prometheus_client import Counter
 
 from common.backoff import Backoff
 from common.errors import SettingsError
-from common.settings import EdgeSettings, default_edge_id
+from common.setting_kinds import default_edge_id
+from common.settings import EdgeSettings
 from common.telemetry import forget_live_metrics, share_metrics
 from services.edge.app import Edge
 from services.edge.server import reserved_port

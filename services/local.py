@@ -29,7 +29,8 @@ from typing import Any
 
 from common.backoff import Backoff
 from common.errors import BusError, SettingsError
-from common.settings import UpSettings, default_host_id
+from common.setting_kinds import default_host_id
+from common.settings import UpSettings
 from common.signing import make_pair
 from services.embedded import EmbeddedServer, up_setting
 from services.output import Output, forward

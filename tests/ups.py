@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from common.settings import VERBS
+from common.setting_kinds import VERBS
 from tests.edges import Socket, connect
 from tests.support import eventually
 

@@ -18,7 +18,7 @@ from benchmarks.actions_parts.stage import ALLOW_ALL, HOST, NO_RATE_LIMIT, Stage
 from common.docker import Docker
 from common.models import FINAL_STATUSES, ActionKey, ActionRecord, ActionVerb
 from common.protocol import ContainerAck, ContainerAction, Error
-from common.settings import default_docker_host
+from common.setting_kinds import default_docker_host
 from services.client.connection import Down, EdgeConnection, Event, Received, Up
 
 TARGET_MS = 8.0

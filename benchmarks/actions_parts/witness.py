@@ -12,7 +12,7 @@ from benchmarks.actions_parts.books import DockerEvent
 from benchmarks.actions_parts.containers import LABEL, docker
 from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError
-from common.settings import default_docker_host
+from common.setting_kinds import default_docker_host
 from services.processes import end
 
 _SENTINEL = "rename"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from benchmarks.collector_parts.meter import NotReadyError
-from common.settings import default_docker_host
+from common.setting_kinds import default_docker_host
 
 LABEL = "fleetcast-benchmark"
 IMAGE = "busybox:1"

@@ -18,7 +18,8 @@ from common.bus import Bus
 from common.errors import ErrorCode, ProtocolError, SettingsError
 from common.keys import Keys
 from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, json_schema
-from common.settings import EdgeSettings, default_edge_id
+from common.setting_kinds import default_edge_id
+from common.settings import EdgeSettings
 from common.signing import read_signer
 from common.supervision import run_forever
 from common.telemetry import metrics_text

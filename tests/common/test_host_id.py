@@ -13,7 +13,8 @@ from common import host_id
 from common.docker import Docker
 from common.errors import SettingsError
 from common.host_id import ask_host_id, is_own_id, name_in, read_host_id
-from common.settings import ContainersCollectorSettings, MetricsCollectorSettings, default_host_id
+from common.setting_kinds import default_host_id
+from common.settings import ContainersCollectorSettings, MetricsCollectorSettings
 from tests.engine import EngineProxy, Rule, http
 from tests.support import eventually
 

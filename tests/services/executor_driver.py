@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from common.actions import Actions
 from common.bus import Bus
 from common.models import FINAL_STATUSES, ActionOrder, ActionRecord, ActionVerb
-from common.settings import VERBS, ExecutorSettings
+from common.setting_kinds import VERBS
+from common.settings import ExecutorSettings
 from common.signing import Signer
 from services.executor.worker import run_executor
 from tests.conftest import docker

@@ -14,7 +14,7 @@ import pytest
 
 from common.host_id import name_in
 from common.models import HostMetrics, Processes
-from common.settings import default_host_id
+from common.setting_kinds import default_host_id
 from services.collector.host import HostSampler
 from tests.conftest import Containers, docker
 from tests.support import eventually

@@ -13,7 +13,8 @@ from common.actions import Outcome
 from common.bus import Bus
 from common.docker import Docker
 from common.models import ActionVerb
-from common.settings import VERBS, ProtectionSettings
+from common.setting_kinds import VERBS
+from common.settings import ProtectionSettings
 from common.telemetry import malformed
 from common.tenure import Tenure
 from common.whereabouts import Guard

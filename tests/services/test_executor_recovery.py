@@ -14,7 +14,7 @@ import pytest
 from common.bus import Bus
 from common.docker import Docker
 from common.models import ActionOrder, ActionVerb
-from common.settings import VERBS
+from common.setting_kinds import VERBS
 from services.embedded import EmbeddedServer
 from services.executor import performer
 from services.executor.sighting import Sighting
