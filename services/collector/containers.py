@@ -49,6 +49,8 @@ _INSPECT_TIMEOUT_S = 2.0
 
 _INSPECTIONS_AT_ONCE = 8
 
+_AWAY = "gone docker-unreachable"
+
 
 @dataclass(frozen=True)
 class Times:
@@ -176,6 +178,8 @@ class _Rounds:
         had_gap, self._feed.has_gap = self._feed.has_gap, False
         if had_gap:
             self._inventory.doubt()
+        if self._feed.is_away:  # told before a list has waited for it too
+            self._tenure.fault = _AWAY
         protection = await self._guard.protection()
         sampled_at = self._tenure.bus.clock.now_ms()
         events = self._feed.take()
@@ -211,7 +215,7 @@ class _Rounds:
 
     def _fault(self, error: DockerUnreachableError | DockerApiError) -> str:
         if isinstance(error, DockerUnreachableError):
-            return "gone docker-unreachable"
+            return _AWAY
         self._refusal.note(error.message)
         return f"gone {error.verdict}" if isinstance(error, DockerVersionError) else "stalled docker-error"
 

@@ -20,8 +20,8 @@ from services.collector.engine_events import ASKED_FOR, EngineEvent, parse_event
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 10_000
-PING_EVERY_S = 5.0
-PING_WITHIN_S = 3.0
+PING_EVERY_S = 4.0
+PING_WITHIN_S = 2.0
 REFUSED_RETRY_S = 30.0
 """An engine, or a proxy before it, that gives no events is asked again after this; lists are made more often then."""
 
@@ -53,6 +53,8 @@ class EventFeed:
         self._refusals = Outage(f"the stream of events of Docker at {docker.address}", logger)
         self.is_on = False
         """Whether the engine tells what happens just now."""
+        self.is_away = False
+        """Whether the engine has given no answer lately."""
         self.has_gap = True
         """Whether events may have been missed since this was last set to False: a list is due then."""
 
@@ -87,6 +89,7 @@ class EventFeed:
             try:
                 await self._follow()
             except DockerUnreachableError as error:
+                self.is_away = True
                 logger.debug("events: %s", error)
             except DockerApiError as error:
                 self._refusals.note(error.message)
@@ -120,6 +123,7 @@ class EventFeed:
             self._silent = False
             if not self.is_on:
                 self._refusals.over()
+                self.is_away = False
                 self._turn(True)
             if lines:
                 self._lines.extend(lines)

@@ -21,7 +21,7 @@ from services.collector.probe import Probe
 from services.collector.rates import UsageCounters, UsageRates, UsageRow
 from services.collector.readings import OWN_PROC
 from services.collector.stats import Stats, read_stats
-from services.collector.usage_files import LIMITS_EVERY_S, GroupReading, Missing, Seen, descriptor_bound
+from services.collector.usage_files import ALL_EVERY_S, GroupReading, Missing, Seen, descriptor_bound
 from services.collector.usage_files import Running as Running
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,13 @@ class UsageSampler:
         stats_deadline_s: float = 3.0,
         stats_round_s: float = 10.0,
         most_descriptors: int | None = None,
-        limits_every_s: float = LIMITS_EVERY_S,
+        all_every_s: float = ALL_EVERY_S,
     ) -> None:
         """The files of all containers may take `deadline_s`, the statistics of one `stats_deadline_s`, and those of all
-        that need them `stats_round_s`. `most_descriptors`: by default a third of what this process may have open."""
+        that need them `stats_round_s`. `most_descriptors`: by default a third of what this process may have open.
+        `all_every_s`: how old that may be which GroupReading does not read at each sample."""
         most_descriptors = descriptor_bound() if most_descriptors is None else most_descriptors
-        self._groups = GroupReading(proc, cgroup, most_descriptors, limits_every_s)
+        self._groups = GroupReading(proc, cgroup, most_descriptors, all_every_s)
         self._wanted: tuple[Running, ...] = ()
         self._probe: Probe[Seen] = Probe("container usage", lambda: self._groups.read(self._wanted), deadline_s)
         self._stats = StatsReading(docker, stats_deadline_s, stats_round_s)

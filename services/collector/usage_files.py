@@ -34,8 +34,8 @@ MOST_DESCRIPTORS = 8192
 
 _DESCRIPTORS_EACH = 6
 
-LIMITS_EVERY_S = 10.0
-"""A limit changes only where somebody says so (`docker update`)."""
+ALL_EVERY_S = 10.0
+"""How old that may be which is not read at each sample (see GroupReading)."""
 
 _CHUNK = 16_384
 _SURELY_WHOLE = 3072
@@ -91,13 +91,21 @@ class GroupReading:
     gone once the group is, whatever is at its path by then; one of `/proc/<pid>` cannot come to mean another process.
     Through that, `net/dev` is opened at each sample, although 7 µs could be saved: a descriptor of it would keep the
     network of a dead container alive.
+
+    What a cheaper sign shows to be as it was is not read, but for `all_every_s` at most, since no sign is certain:
+    - Anything but the CPU's use, while that stands still and the last reading found no traffic or I/O. The kernel
+      reclaims memory and writes back later without the container, forwards for it, and takes what it never asks for
+      (broadcasts): that is noticed late, told as the average of the time without a look, and then followed sample by
+      sample.
+    - `memory.stat` (7 µs), while the memory's usage is what it was. Files in it may grow old or young meanwhile.
+    - The limit, which changes only where somebody says so (`docker update`).
     """
 
-    def __init__(self, proc: Path, cgroup: Path, most_descriptors: int, limits_every_s: float) -> None:
+    def __init__(self, proc: Path, cgroup: Path, most_descriptors: int, all_every_s: float) -> None:
         self._proc = str(proc)
         self._cgroup = str(cgroup)
         self._most_kept = most_descriptors // _DESCRIPTORS_EACH
-        self._limits_every_s = limits_every_s
+        self._all_every_s = all_every_s
         self._total_bytes: int | None = None
         self._total_due_s = float("-inf")
         self._kept: dict[str, _Opened] = {}
@@ -161,7 +169,7 @@ class GroupReading:
             if files is None:
                 return None
             network = None if running.host_network else process
-            opened = _Opened(running.run, files, self._cgroup, network, self._limits_every_s, descriptors)
+            opened = _Opened(running.run, files, self._cgroup, network, self._all_every_s, descriptors)
             opened.descriptors = descriptors.pop_all()
             return opened
 
@@ -173,7 +181,7 @@ class GroupReading:
         now_s = time.monotonic()
         if now_s < self._total_due_s:
             return
-        self._total_due_s = now_s + self._limits_every_s
+        self._total_due_s = now_s + self._all_every_s
         try:
             self._total_bytes = parse_total_bytes(_contents(f"{self._proc}/meminfo"))
         except (OSError, MalformedError):
@@ -205,14 +213,13 @@ class _Opened:
         self._limit_file = files.limit and files.limit._replace(path=f"{root}/{files.limit.path}")
         self._all_due_s = float("-inf")
         self._all_every_s = all_every_s
-        # As they were at the last look:
-        self._cpu_ns: int | None = None
+        self._last = UsageCounters(float("-inf"))
+        """What was read when more than the CPU's use was."""
+        self._moves = True
+        """There was traffic or I/O then."""
         self._memory_bytes: int | None = None
         self._inactive_bytes = 0
         self._limit_bytes: int | None = None
-        self._traffic: Counters | None = None
-        self._traffic_at_s = float("-inf")
-        self._traffic_moves = True
 
     def close(self) -> None:
         self.descriptors.close()
@@ -227,31 +234,30 @@ class _Opened:
             cpu_ns = None
         except OSError:
             return None
-        worked = cpu_ns is None or cpu_ns != self._cpu_ns
-        self._cpu_ns = cpu_ns
-        if all_due := at_s >= self._all_due_s:
+        last = self._last
+        worked = cpu_ns is None or cpu_ns != last.cpu_ns
+        all_due = at_s >= self._all_due_s
+        if not (worked or self._moves or all_due):
+            return UsageCounters(at_s, *last[1:-1])
+        if all_due:
             self._all_due_s = at_s + self._all_every_s
             self._limit_bytes = _known(self._read_limit)
         memory_bytes = self._memory.known() if self._memory else None
         if all_due or memory_bytes != self._memory_bytes:
             self._memory_bytes = memory_bytes
             self._inactive_bytes = (self._inactive.known() or 0) if self._inactive else 0
-        traffic_since_s = None
-        if self._network is not None and (worked or self._traffic_moves or all_due):
-            traffic_since_s = None if worked else self._traffic_at_s
-            traffic = _known(self._read_traffic)
-            self._traffic_moves = traffic is None or traffic != self._traffic
-            self._traffic, self._traffic_at_s = traffic, at_s
-        return UsageCounters(
+        self._last = now = UsageCounters(
             at_s,
             cpu_ns,
             None if memory_bytes is None else memory_in_use(memory_bytes, self._inactive_bytes),
             effective_limit(self._limit_bytes, total_bytes) if self._memory else None,
-            self._traffic,
+            None if self._network is None else _known(self._read_traffic),
             self._io.known() if self._io else None,
             self._pids.known() if self._pids else None,
-            traffic_since_s,
+            None if worked else last.at_s,
         )
+        self._moves = now.traffic != last.traffic or now.io != last.io
+        return now
 
     def _read_limit(self) -> int | None:
         return self._limit_file.parse(_contents(self._limit_file.path)) if self._limit_file else None
@@ -270,7 +276,9 @@ class _Kept(Generic[T]):
 
     def read(self) -> T:
         """Raises OSError and MalformedError."""
-        text = _whole(self._descriptor)
+        text = os.pread(self._descriptor, _CHUNK, 0)
+        if len(text) > _SURELY_WHOLE:
+            text = _whole(self._descriptor, text)
         last = self._last
         if last is not None and last[0] == text:
             return last[1]
@@ -308,13 +316,13 @@ def _open(path: str, descriptors: ExitStack, flags: int = 0) -> int:
 def _contents(path: str, folder: int | None = None) -> bytes:
     descriptor = os.open(path, os.O_RDONLY, dir_fd=folder)
     try:
-        return _whole(descriptor)
+        return _whole(descriptor, os.pread(descriptor, _CHUNK, 0))
     finally:
         os.close(descriptor)
 
 
-def _whole(descriptor: int) -> bytes:
-    text = os.pread(descriptor, _CHUNK, 0)
+def _whole(descriptor: int, text: bytes) -> bytes:
+    """With what follows the file's first piece."""
     if len(text) <= _SURELY_WHOLE:
         return text
     while more := os.pread(descriptor, _CHUNK, len(text)):

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.collector import usage_files
 from services.collector.rates import UsageCounters, UsageRates, UsageRow
@@ -73,6 +75,26 @@ def test_a_counter_that_falls_starts_a_new_baseline_of_its_own() -> None:
     assert fallen == UsageRow(None, read_bytes_per_sec=1.0, write_bytes_per_sec=2.0)
     again = rates.update(UsageCounters(3.0, 6 * 10**8, traffic=(201, 92), io=(6, 7)), cores=4)
     assert again == UsageRow(50.0, None, None, 1.0, 2.0, 0.0, 0.0)
+
+
+def test_what_moved_while_nobody_looked_is_told_over_all_of_that_time() -> None:
+    rates = UsageRates()
+    rates.update(UsageCounters(9.0, 0, traffic=(0, 0), io=(0, 0)), cores=1)
+    rates.update(UsageCounters(10.0, 0, traffic=(0, 0), io=(0, 0)), cores=1)
+    late = UsageCounters(11.0, 0, traffic=(50, 100), io=(50, 100), moved_since_s=1.0)
+    assert rates.update(late, cores=1) == UsageRow(0.0, None, None, 5.0, 10.0, 5.0, 10.0)
+    soon = UsageCounters(13.0, 0, traffic=(60, 100), io=(50, 100), moved_since_s=12.0)
+    assert rates.update(soon, cores=1) == UsageRow(0.0, None, None, 5.0, 0.0, 0.0, 0.0)
+
+
+@given(st.floats(0, 1e6), st.integers(0, 2**64 - 1))
+def test_rates_are_told_to_the_tenth(elapsed_s: float, gained: int) -> None:
+    rates = UsageRates()
+    rates.update(UsageCounters(0.0, traffic=(0, 0)), cores=1)
+    found = rates.update(UsageCounters(elapsed_s, traffic=(gained, 0)), cores=1).rx_bytes_per_sec
+    if found is not None:
+        assert found == pytest.approx(gained / elapsed_s, rel=1e-9, abs=0.0501)
+        assert found == round(found, 1)
 
 
 def test_two_readings_at_the_same_time_say_nothing_and_lose_nothing() -> None:
@@ -148,10 +170,10 @@ async def test_traffic_is_unknown_on_the_hosts_network(tree: Tree, engine: Engin
 
 
 async def test_long_files_are_read_to_their_end(tree: Tree, engine: Engine, samplers: Samplers) -> None:
-    tree.put(A)
     net_dev = tree.proc / "101/net/dev"
 
     def move(count: int) -> None:
+        tree.put(A, cpu_ms=count)
         lines = (f"veth{n}: {count} 0 0 0 0 0 0 0 {count} 0 0 0 0 0 0 0\n" for n in range(1000))
         tree.write(net_dev, "\n\n" + "".join(lines) + f"eth0: {10**6 * count} 0 0 0 0 0 0 0 {count}{' 0' * 7}\n")
 
@@ -182,7 +204,7 @@ async def test_one_that_is_gone_has_only_nulls_and_costs_the_others_nothing(
 
 async def test_a_changed_limit_is_noticed(either: Tree, engine: Engine, samplers: Samplers) -> None:
     either.put(A)
-    sampler = samplers.at(either, engine, limits_every_s=0.0)
+    sampler = samplers.at(either, engine, all_every_s=0.0)
     assert row(await sample(sampler, A)).memory_limit_bytes == TOTAL
     [limit] = [*either.cgroup.rglob("memory.limit_in_bytes"), *either.cgroup.rglob("memory.max")]
     limit.write_text(f"{20 * MIB}\n")
