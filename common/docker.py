@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
-
-import httpx
+from urllib.parse import quote, urlencode, urlsplit
 
 from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError, SettingsError
+from common.http1 import Answer, AnswerError, Client, Head, Server, TooLargeError
 from common.models import ActionVerb
 from common.outage import Outage
 
@@ -49,6 +48,11 @@ _LONGEST_EVENT = 1_048_576
 
 _GRACEFUL: frozenset[ActionVerb] = frozenset({"stop", "restart"})
 
+_DEFAULT_PORTS = {"tcp": 2375, "http": 2375, "https": 443}
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%[A-Za-z0-9._-]+)?")
+"""A name or an address; in one of IPv6 with its zone, where it has one."""
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -72,17 +76,10 @@ class Docker:
         self._act_margin_s = act_margin_s
         self._api: str | None = None
         self._outage = Outage(f"Docker at {address}", logger)
-        base_url, socket_path = _endpoint(address)
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            transport=httpx.AsyncHTTPTransport(
-                uds=socket_path, limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
-            ),
-            headers={"User-Agent": "fleetcast", "Accept-Encoding": "identity"},
-        )
+        self._http = Client(_server(address), MAX_CONNECTIONS)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        self._http.close()
 
     @property
     def available(self) -> bool:
@@ -133,28 +130,30 @@ class Docker:
         asked = {"filters": json.dumps({"type": ["container"], "event": list(actions)})}
         if since is not None:
             asked["since"] = since
-        path = f"{await self._negotiated()}/events"
-        timeout = httpx.Timeout(self._timeout_s, read=None)
+        path = f"{await self._negotiated()}/events?{urlencode(asked, quote_via=quote)}"
         listens = False
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._timeout_s):
-                    answering = self._http.stream("GET", path, params=asked, timeout=timeout)
-                    answer = await stack.enter_async_context(answering)
-                    if not answer.is_success:
-                        await answer.aread()
-                        _refuse_error(answer)
+                    connection = await stack.enter_async_context(self._http.connection())
+                    connection.ask("GET", path)
+                    head = await connection.head()
+                    if not head.is_success:
+                        _refuse_error(await connection.answer())
+                    _refuse_encoding(head)
                 self._outage.over()
                 listens = True
                 yield []
                 begun = b""
-                async for chunk in answer.aiter_raw():
+                while chunk := await connection.part():
                     *lines, begun = (begun + chunk).split(b"\n")
                     if len(begun) > _LONGEST_EVENT:
                         raise _unintelligible("an event of it has no end")
                     if lines:
                         yield lines
-        except (httpx.TransportError, TimeoutError) as error:
+        except TooLargeError as error:
+            raise _unintelligible(str(error)) from error
+        except (OSError, AnswerError) as error:
             reason = _reason(error, self._timeout_s)
             if not listens:  # a stream that breaks off says nothing of the engine: proxies cut it
                 self._note_away(reason)
@@ -180,7 +179,7 @@ class Docker:
             answer = await self._send("POST", f"{path}/{verb}?t={grace_s}", within_s + grace_s, patient=True)
         else:
             answer = await self._send("POST", f"{path}/{verb}", within_s, patient=True)
-        if answer.status_code == HTTPStatus.NOT_MODIFIED:
+        if answer.head.status == HTTPStatus.NOT_MODIFIED:
             return False
         _refuse_error(answer)
         return True
@@ -195,27 +194,25 @@ class Docker:
             self._api = _api_for(said)
         return self._api
 
-    async def _send(
-        self, method: str, path: str, within_s: float | None = None, *, patient: bool = False
-    ) -> httpx.Response:
+    async def _send(self, method: str, path: str, within_s: float | None = None, *, patient: bool = False) -> Answer:
         """`patient`: to take too long says nothing about the engine, only about what was asked."""
         within_s = self._timeout_s if within_s is None else within_s
         connect_s = ACT_CONNECT_S if patient else self._timeout_s
-        timeout = httpx.Timeout(within_s, connect=connect_s, pool=connect_s)
+        may_be_sent = False
         try:
-            async with asyncio.timeout(connect_s + within_s):
-                answer = await self._http.request(method, path, timeout=timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            reason = _reason(error, connect_s)
-            self._note_away(reason)
-            raise DockerUnreachableError(self.address, reason) from error
-        except (httpx.TransportError, TimeoutError) as error:
-            reason = _reason(error, within_s)
-            if not (patient and isinstance(error, httpx.TimeoutException | TimeoutError)):
+            async with asyncio.timeout(connect_s) as limit, self._http.connection() as connection:
+                limit.reschedule(asyncio.get_running_loop().time() + within_s)
+                connection.ask(method, path)
+                may_be_sent = True
+                answer = await connection.answer()
+        except (OSError, AnswerError) as error:
+            if isinstance(error, TooLargeError) and not patient:
+                raise _unintelligible(str(error)) from error
+            reason = _reason(error, within_s if may_be_sent else connect_s)
+            if not (patient and may_be_sent and limit.expired()):
                 self._note_away(reason)
-            raise DockerInterruptedError(self.address, reason) from error
-        except httpx.DecodingError as error:
-            raise _unintelligible(str(error)) from error
+            kind = DockerInterruptedError if may_be_sent else DockerUnreachableError
+            raise kind(self.address, reason) from error
         self._outage.over()
         return answer
 
@@ -234,19 +231,20 @@ def parse_time(said: object) -> int | None:
     return since // timedelta(milliseconds=1) if since > timedelta(0) else None
 
 
-def _endpoint(address: str) -> tuple[str, str | None]:
-    """Base URL and, for a Unix socket, its path. Raises SettingsError."""
+def _server(address: str) -> Server:
+    """Raises SettingsError."""
     scheme, _, rest = address.partition("://")
-    if scheme == "unix" and rest.startswith("/"):
-        return "http://docker", rest
+    if scheme == "unix" and rest.startswith("/") and "\0" not in rest:
+        return Server("docker", rest)
     try:
         parts = urlsplit(address)
-        if scheme in {"tcp", "http", "https"} and parts.hostname:
-            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-            port = parts.port or (443 if scheme == "https" else 2375)
-            url = f"{'https' if scheme == 'https' else 'http'}://{host}:{port}{parts.path.rstrip('/')}"
-            return str(httpx.URL(url)), None
-    except (ValueError, httpx.InvalidURL):
+        host = (parts.hostname or "").encode("idna").decode()
+        if scheme in _DEFAULT_PORTS and _HOST.fullmatch(host):
+            port = parts.port or _DEFAULT_PORTS[scheme]
+            authority = f"[{host.partition('%')[0]}]:{port}" if ":" in host else f"{host}:{port}"
+            prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+            return Server(authority, (host, port), prefix, is_tls=scheme == "https")
+    except ValueError:
         pass  # the error below says it
     raise SettingsError("--docker-host / DOCKER_HOST", f"{address!r:.200} is neither unix:///path nor tcp://host:port")
 
@@ -280,32 +278,46 @@ def _version_number(said: object) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _json(answer: httpx.Response) -> Any:
+def _json(answer: Answer) -> Any:
     _refuse_error(answer)
+    _refuse_encoding(answer.head)
     try:
         return json.loads(answer.content)
     except (ValueError, RecursionError) as error:
         raise _unintelligible(f"its answer is no JSON ({error!s:.100})") from error
 
 
-def _json_object(answer: httpx.Response) -> dict[str, Any]:
+def _json_object(answer: Answer) -> dict[str, Any]:
     found = _json(answer)
     if not isinstance(found, dict):
         raise _unintelligible("its answer is no JSON object")
     return found
 
 
-def _refuse_error(answer: httpx.Response) -> None:
+def _refuse_error(answer: Answer) -> None:
     """Raises the engine's refusal as DockerApiError, in its own words."""
-    if answer.is_success:
+    head = answer.head
+    if head.is_success:
         return
     message = ""
-    try:
-        said = json.loads(answer.content)
-        message = str(said["message"])
-    except (ValueError, RecursionError, KeyError, TypeError):
-        message = answer.text.strip()[:300]  # a proxy's words, or none
-    raise DockerApiError(answer.status_code, message or f"HTTP {answer.status_code} {answer.reason_phrase}".strip())
+    if _encoding(head) is None:
+        try:
+            said = json.loads(answer.content)
+            message = str(said["message"])
+        except (ValueError, RecursionError, KeyError, TypeError):
+            message = answer.content.decode(errors="replace").strip()[:300]  # a proxy's words, or none
+    raise DockerApiError(head.status, message or f"HTTP {head.status} {head.reason}".strip())
+
+
+def _refuse_encoding(head: Head) -> None:
+    encoding = _encoding(head)
+    if encoding is not None:
+        raise _unintelligible(f"its answer is in {encoding:.40}, which was not asked for")
+
+
+def _encoding(head: Head) -> str | None:
+    said = head.headers.get("content-encoding", "").strip().lower()
+    return said if said not in {"", "identity"} else None
 
 
 def _unintelligible(problem: str) -> DockerApiError:
@@ -313,6 +325,6 @@ def _unintelligible(problem: str) -> DockerApiError:
 
 
 def _reason(error: Exception, within_s: float) -> str:
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
+    if isinstance(error, TimeoutError) and not error.args:  # the system's own say what timed out
         return f"no answer within {within_s:g} s"
     return str(error) or type(error).__name__

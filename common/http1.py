@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -127,7 +127,7 @@ class AnswerReader:
     def _read(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:  # an HttpParserUpgrade too, but that is after a whole answer
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.is_whole:
                 raise AnswerError(f"it is no HTTP: {error}") from error
 
@@ -160,7 +160,7 @@ class AnswerReader:
 
 
 class Exchange(asyncio.Protocol):
-    """A connection: `ask` once, then take the `answer`, or its `head` and then its `parts`."""
+    """A connection: `ask` once, then take the `answer`, or its `head` and then every `part`."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -173,14 +173,15 @@ class Exchange(asyncio.Protocol):
         self._is_paused = False
 
     def ask(self, method: str, target: str) -> None:
-        """`target` is quoted. Whether it has reached the server is not known before there is an answer."""
-        assert self._transport is not None
+        """`target` is quoted. From here on the server may have it, unless this raises OSError."""
+        if self._transport is None:
+            raise ConnectionAbortedError("the connection was closed before anything was asked")
         content = "Content-Length: 0\r\n" if method == "POST" else ""
-        self._transport.write(
+        request = (
             f"{method} {self._server.prefix}{target} HTTP/1.1\r\nHost: {self._server.authority}\r\n"
             f"User-Agent: fleetcast\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n{content}\r\n"
-            "".encode("ascii")
         )
+        self._transport.write(request.encode("ascii"))
 
     async def head(self) -> Head:
         """Raises AnswerError, OSError."""
@@ -195,15 +196,13 @@ class Exchange(asyncio.Protocol):
         await self._until(self._is_over)
         return Answer(await self.head(), self._reader.take())
 
-    async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it comes, however much it is. Raises AnswerError, OSError."""
-        while True:
-            await self._until(self._has_part)
-            part = self._reader.take()
-            if not part:
-                return
-            self._pace()
-            yield part
+    async def part(self) -> bytes:
+        """What has come of the body since the last part, however much it is in all; nothing at its end. Raises
+        AnswerError, OSError."""
+        await self._until(self._has_part)
+        part = self._reader.take()
+        self._pace()
+        return part
 
     def abort(self) -> None:
         """Hangs up without waiting. Whoever waits for an answer gets an OSError."""
@@ -213,8 +212,7 @@ class Exchange(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not registered as such
 
     def data_received(self, data: bytes) -> None:
         if self._failure is None:
@@ -234,6 +232,7 @@ class Exchange(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
         if self._failure is None and not self._reader.is_whole:
             lost = error if isinstance(error, OSError) else ConnectionAbortedError(error or "the connection was closed")
             self._fail(lost)

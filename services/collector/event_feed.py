@@ -89,7 +89,7 @@ class EventFeed:
             try:
                 await self._follow()
             except DockerUnreachableError as error:
-                self.is_away = True
+                self.is_away = self.is_away or not self.is_on
                 logger.debug("events: %s", error)
             except DockerApiError as error:
                 self._refusals.note(error.message)
@@ -140,7 +140,13 @@ class EventFeed:
             self._silent = True
             await asyncio.sleep(self._ping_every_s)
             if self._silent:
-                await self._docker.ping(self._ping_within_s)
+                try:
+                    await self._docker.ping(self._ping_within_s)
+                except DockerApiError as error:  # an answer, if no good one
+                    logger.debug("ping: %s", error)
+                except DockerUnreachableError:
+                    self.is_away = True
+                    raise
 
     def _turn(self, on: bool) -> None:
         self.is_on = on
