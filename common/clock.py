@@ -1,6 +1,8 @@
 """Time on Redis' clock, so that ages hold across hosts whose own clocks differ. Pure but for the clocks it is given."""
 
+import math
 import time
+import zlib
 from collections.abc import Callable
 
 _RESYNC_AFTER_S = 300
@@ -34,3 +36,16 @@ class RedisClock:
 
     def now_ms(self) -> int:
         return round(self._base_ms + self._monotonic() * 1000)
+
+
+def phase_of(name: str) -> float:
+    """0 to 1, always the same for a name: where on a clock's face what bears it has its place. So a host's timers go
+    off together, in few wake-ups, and those of many hosts do not. Pure."""
+    return zlib.crc32(name.encode()) / 2**32
+
+
+def next_tick(interval_s: float, phase: float, now_s: float) -> float:
+    """The next time, later than now, that is a whole number of intervals and the phase away from 0. Pure."""
+    offset_s = phase * interval_s
+    tick_s = offset_s + interval_s * (math.floor((now_s - offset_s) / interval_s) + 1)
+    return tick_s if tick_s > now_s else tick_s + interval_s

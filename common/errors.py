@@ -11,6 +11,8 @@ FleetcastError
 ├── LeaseLostError       another worker holds this host's lease: back to standing by
 ├── HostIdConflictError  another machine uses the same host id: ends the worker
 ├── EdgeRefusedError     (services/client/connection.py) the edge will not have this client: ends it
+├── AnswerError          (common/http1.py) what came is no whole HTTP answer: told as one of the next two
+│   └── TooLargeError    more than is read of one
 ├── DockerUnreachableError  no engine answers: waited for with backoff
 │   └── DockerInterruptedError  (common/docker.py) it was asked, and nobody knows whether it did it
 └── DockerApiError       the engine answered with an error: its status and message

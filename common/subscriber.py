@@ -19,6 +19,7 @@ from redis.asyncio.client import PubSub
 
 from common.backoff import Backoff
 from common.bus import Bus
+from common.clock import next_tick
 from common.errors import BusError, FleetcastError
 from common.telemetry import bus_reconnects
 
@@ -49,13 +50,16 @@ class Subscriber:
         *,
         canary_every_s: float = 2.0,
         silence_s: float = 6.0,
+        phase: float = 0.0,
     ) -> None:
+        """`phase`: when the canary sings, see common/clock.py."""
         self._bus = bus
         self._canary = canary
         self._on_message = on_message
         self._on_subscribed = on_subscribed
         self._canary_every_s = canary_every_s
         self._silence_s = silence_s
+        self._phase = phase
         self._wanted: frozenset[str] = frozenset()
         self._wanted_changed = asyncio.Event()
         self._confirmed: set[str] = set()
@@ -166,7 +170,8 @@ class Subscriber:
                     await redis.spublish(self._canary, b"")
             except BusError as error:
                 logger.debug("canary not sent: %s", error)
-            await asyncio.sleep(self._canary_every_s)
+            now_s = time.monotonic()
+            await asyncio.sleep(next_tick(self._canary_every_s, self._phase, now_s) - now_s)
             if time.monotonic() - max(self._heard_at, listening_since) > self._silence_s:
                 raise DeafError("canary-lost")
 

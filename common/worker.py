@@ -8,6 +8,7 @@ an error, not a stand-by.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Self
 
 from common.backoff import Backoff
 from common.bus import Bus
+from common.clock import next_tick, phase_of
 from common.envelope import unwrap
 from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
 from common.health import Health, write
@@ -79,6 +81,7 @@ class HostWorker:
         self._run_dir = run_dir
         self._health_file = Outage(f"the directory for health files {run_dir}", logger)
         self._refusals = Outage(f"Redis' consent to the work of {worker} on {host}", logger)
+        self._phase = phase_of(host)
         self._key = bus.keys.lease(host, worker)
         self._hold = bus.script(_HOLD)
         self._release = bus.script(_RELEASE)
@@ -142,7 +145,8 @@ class HostWorker:
             except BusError as error:
                 self._note(error)
                 self._say(Health(self._worker, "without Redis"))
-            await tenure.wait_for_beat(self._renew_s)
+            now_s = time.monotonic()
+            await tenure.wait_for_beat(next_tick(self._renew_s, self._phase, now_s) - now_s)
 
     async def _listen(self, tenure: Tenure) -> None:
         """Hears at once that somebody has begun to watch; the next beat would find it too."""
@@ -160,6 +164,7 @@ class HostWorker:
             lambda channel: None,
             canary_every_s=self._renew_s,
             silence_s=LEASE_BEATS * self._renew_s,
+            phase=self._phase,
         )
         subscriber.want(channels)
         await subscriber.run()

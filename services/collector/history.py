@@ -9,9 +9,9 @@ has no point. One under way when the collector ends is not added.
 import logging
 import math
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from common.bus import Point
 from common.history import (
@@ -48,51 +48,63 @@ class MetricsHistory:
     """One a tenure."""
 
     def __init__(self) -> None:
-        self._full = _Cap("metrics", "full")
-        self._minute = _Cap("metrics", "minute")
-        self._under_way: _MetricsMinute | None = None
+        self._streams = _Streams[MetricsPoint]("metrics", _MetricsMinute)
 
     def points(self, sampled_at: int, data: HostMetrics, interval_s: float) -> list[Point]:
         """What to publish with this sample, the next one of which follows after `interval_s`."""
-        point = metrics_point(sampled_at, data)
-        found = [self._full.point(sampled_at, encode(point), interval_s)]
-        minute = sampled_at // MINUTE_MS
-        if self._under_way is None or self._under_way.minute != minute:
-            if self._under_way is not None:
-                mean = self._under_way.mean()
-                found.append(self._minute.point(mean.sampled_at, encode(mean), interval_s))
-            self._under_way = _MetricsMinute(minute)
-        self._under_way.add(point)
-        return found
+        return self._streams.add(metrics_point(sampled_at, data), interval_s)
 
 
 class UsageHistory:
     """One a tenure."""
 
     def __init__(self) -> None:
-        self._full = _Cap("usage", "full")
-        self._minute = _Cap("usage", "minute")
-        self._under_way: _UsageMinute | None = None
+        self._streams = _Streams[UsagePoint]("usage", _UsageMinute)
         self._said_crowded = False
 
     def points(self, sampled_at: int, data: Usage, interval_s: float) -> list[Point]:
         """What to publish with this sample, the next one of which follows after `interval_s`."""
         self._say_crowded(len(data.ids))
-        point = usage_point(sampled_at, data)
-        found = [self._full.point(sampled_at, encode(point), interval_s)]
-        minute = sampled_at // MINUTE_MS
-        if self._under_way is None or self._under_way.minute != minute:
-            if self._under_way is not None:
-                mean = self._under_way.mean()
-                found.append(self._minute.point(mean.sampled_at, encode(mean), interval_s))
-            self._under_way = _UsageMinute(minute)
-        self._under_way.add(point)
-        return found
+        return self._streams.add(usage_point(sampled_at, data), interval_s)
 
     def _say_crowded(self, containers: int) -> None:
         if containers > MOST_CONTAINERS and not self._said_crowded:
             self._said_crowded = True
             logger.warning("%d containers: the history has the first %d only", containers, MOST_CONTAINERS)
+
+
+P = TypeVar("P", MetricsPoint, UsagePoint)
+
+
+class _Minute(Protocol[P]):
+    """A minute under way."""
+
+    minute: int
+
+    def add(self, point: P) -> None: ...
+
+    def mean(self) -> P: ...
+
+
+class _Streams(Generic[P]):
+    """The two streams of a kind."""
+
+    def __init__(self, kind: HistoryKind, begin: Callable[[int], _Minute[P]]) -> None:
+        self._full = _Cap(kind, "full")
+        self._minute = _Cap(kind, "minute")
+        self._begin: Callable[[int], _Minute[P]] = begin
+        self._under_way: _Minute[P] | None = None
+
+    def add(self, point: P, interval_s: float) -> list[Point]:
+        found = [self._full.point(point.sampled_at, encode(point), interval_s)]
+        minute = point.sampled_at // MINUTE_MS
+        if self._under_way is None or self._under_way.minute != minute:
+            if self._under_way is not None:
+                mean = self._under_way.mean()
+                found.append(self._minute.point(mean.sampled_at, encode(mean), interval_s))
+            self._under_way = self._begin(minute)
+        self._under_way.add(point)
+        return found
 
 
 class _Cap:

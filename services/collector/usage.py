@@ -71,7 +71,10 @@ class UsageSampler:
         seen = self._probe.value
         if not self._probe.fresh or seen is None:
             return None
-        unseen = [running for running in wanted if seen.get(running.id) is Missing.UNSEEN]
+        # Where others' processes are here, one that is not has ended since the list: the engine need not be asked.
+        is_here = any(isinstance(counters, UsageCounters) for counters in seen.values())
+        missing = {Missing.UNSEEN} if is_here else {Missing.UNSEEN, Missing.ENDED}
+        unseen = [one for one in wanted if isinstance(found := seen.get(one.id), Missing) and found in missing]
         told = await self._stats.read(unseen)
         self._choose_source(seen, told, len(unseen))
         told_cores = [stats.cores for stats in told.values() if isinstance(stats, Stats) and stats.cores]
@@ -85,7 +88,7 @@ class UsageSampler:
 
     def _row(self, running: Running, seen: Seen, told: Told, runs: "Mapping[str, _Run]") -> UsageRow:
         found: UsageCounters | Stats | Missing | None = told.get(running.id, seen.get(running.id))
-        if found is Missing.GONE:
+        if found is Missing.GONE or found is Missing.ENDED:
             return UsageRow()
         source = "cgroup" if isinstance(found, UsageCounters) else "stats"
         known = runs.get(running.id)

@@ -64,6 +64,8 @@ class Missing(Enum):
     GONE = "gone"
     UNSEEN = "unseen"
     """Its files are not here, or nothing says that they are its."""
+    ENDED = "ended"
+    """Its process is not here: it has ended, or all of them are elsewhere."""
 
 
 Seen = Mapping[str, UsageCounters | Missing]
@@ -142,7 +144,7 @@ class GroupReading:
             try:
                 opened = self._open(running)
             except OSError:
-                return Missing.UNSEEN
+                return Missing.UNSEEN if os.path.exists(f"{self._proc}/{running.pid}") else Missing.ENDED
             except MalformedError as error:
                 _say_once(error)
                 return Missing.UNSEEN

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import RedisClock
+from common.clock import RedisClock, next_tick, phase_of
 
 
 class Watch:
@@ -93,3 +94,36 @@ def test_it_is_never_wrong_by_more_than_half_the_round_trip_that_counts(
         watch.pass_time(later_s)
     longest_s = max(took_s for took_s, _, _ in round_trips)
     assert abs(clock.now_ms() - (watch.monotonic_s + ahead_s) * 1000) <= longest_s / 2 * 1000 + 1
+
+
+# Ticks
+
+
+@pytest.mark.parametrize(
+    ("now_s", "expected_s"),
+    [(10.0, 10.25), (10.2, 10.25), (10.25, 11.25), (11.3, 12.25), (13.7, 14.25), (3600.5, 3601.25)],
+)
+def test_a_tick_is_the_next_on_the_grid_however_late_it_is(now_s: float, expected_s: float) -> None:
+    assert next_tick(1.0, 0.25, now_s) == expected_s
+
+
+def test_ticks_do_not_drift_by_what_the_work_takes() -> None:
+    now_s = 0.0
+    for _ in range(1000):
+        now_s = next_tick(0.5, 0.5, now_s + 0.3)
+    assert now_s == pytest.approx(500.25, abs=0.5)
+    assert now_s % 0.5 == pytest.approx(0.25)
+
+
+@given(st.floats(0.05, 3600), st.floats(0, 1, exclude_max=True), st.floats(0, 1e6))
+def test_a_tick_comes_later_and_within_an_interval(interval_s: float, phase: float, now_s: float) -> None:
+    tick_s = next_tick(interval_s, phase, now_s)
+    assert tick_s > now_s
+    assert tick_s - now_s <= interval_s * (1 + 1e-6) + 1e-6
+
+
+def test_hosts_have_their_ticks_at_different_times_and_always_at_the_same() -> None:
+    phases = [phase_of(f"web-{number}") for number in range(1000)]
+    assert phases == [phase_of(f"web-{number}") for number in range(1000)]
+    for tenth in range(10):
+        assert 50 < sum(tenth / 10 <= phase < (tenth + 1) / 10 for phase in phases) < 150

@@ -29,6 +29,7 @@ from tests.services.usage_support import (
     row,
     running,
     sample,
+    statistics,
     with_rates,
 )
 from tests.support import eventually
@@ -194,9 +195,11 @@ async def test_one_that_is_gone_has_only_nulls_and_costs_the_others_nothing(
     b, c = running(ID_B, 102), running(ID_C, 103)
     tree.put(A)
     tree.put(c)
+    engine.stats[ID_B] = statistics()
     sampler = samplers.at(tree, engine)
     usage = await sample(sampler, c, b, A)
     assert usage.ids == (ID_C, ID_B, ID_A)
+    assert row(usage, ID_B).memory_bytes is None, "the engine, which may be slow, is not asked about what has ended"
     assert usage.pids == (3, None, 3)
     assert row(usage, ID_B) == UsageRow()
     assert sampler.source == "cgroup"

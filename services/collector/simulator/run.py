@@ -1,7 +1,7 @@
 """`fleetcast simulate`: publishes a fleet that does not exist, as collectors publish one that does.
 
-Each host has the two workers of a real one, with their leases, beats and interest; there is no executor. Hosts take
-their turns evenly over the interval.
+Each host has the two workers of a real one, with their leases, beats and interest; there is no executor. Each
+publishes at a time of its own in the interval.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class _Simulation:
     async def _work(self, index: int, host: SimulatedHost, worker: Worker) -> None:
         await asyncio.sleep(index / HOSTS_BEGUN_PER_S)
         chosen = self._settings
-        turns = Turns((index + 1) / len(self._fleet), chosen.interval, chosen.idle_interval, chosen.history)
+        turns = Turns(chosen.interval, chosen.idle_interval, chosen.history)
 
         async def begin(tenure: Tenure) -> None:
             self._note_begun(host, worker)

@@ -16,8 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from common.bus import Beat, Bus, Point
-from common.envelope import Version
+from common.bus import Beat, Bus
 from common.errors import BusError, FleetcastError
 from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, WORKERS, Keys, StateKind, Worker
 from common.roster import About
@@ -130,18 +129,10 @@ class FleetBus(Bus):
         await self._signs.close()
         await super().close()
 
-    async def publish_state(
-        self,
-        host: str,
-        kind: StateKind,
-        lease_token: str,
-        version: Version,
-        body: bytes,
-        history: Sequence[Point] = (),
-    ) -> bool:
+    async def publish_state(self, *state: Any) -> bool:
         if self._is_ending:
             await asyncio.Event().wait()
-        return await super().publish_state(host, kind, lease_token, version, body, history)
+        return await super().publish_state(*state)
 
     async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
         return await self._calls.ask(_Call(script, keys, args))

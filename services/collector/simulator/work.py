@@ -23,10 +23,8 @@ REPUBLISH_S = 10.0
 
 
 class Turns(NamedTuple):
-    """When a host is to publish, and whether its history too."""
+    """How often a host publishes, in seconds, and whether its history too."""
 
-    place: float
-    """In the interval, 0 to 1: the host's own."""
     fast_s: float
     slow_s: float
     history: bool
@@ -75,23 +73,11 @@ async def _take_turns(
     tenure: Tenure, kind: StateKind, turns: Turns, publish: Callable[[float], Awaitable[None]]
 ) -> None:
     """Publishes for ever at a kind's pace. A wake-up reaches all hosts at once, and all answer it at once; then each
-    goes to its place in the interval."""
-    watched = tenure.interest.has
+    goes on at its own time in the interval."""
+    pace = Pace(tenure, kind, turns.fast_s, turns.slow_s)
     while True:
-        was_watched = watched(kind)
-        interval_s = turns.fast_s if was_watched else turns.slow_s
-        await publish(interval_s)
-        try:
-            async with asyncio.timeout(turns.place * interval_s):
-                while watched(kind) == was_watched:
-                    await tenure.interest.change()
-        except TimeoutError:
-            pass
-        pace = Pace(tenure, kind, turns.fast_s, turns.slow_s)
-        was_watched = pace.is_watched
-        while pace.is_watched == was_watched:
-            await publish(pace.interval_s)
-            await pace.wait()
+        await publish(pace.interval_s)
+        await pace.wait()
 
 
 async def _show_processes(tenure: Tenure, host: SimulatedHost, fast_s: float) -> None:
