@@ -17,7 +17,15 @@ from common.errors import MalformedError
 from common.models import Container
 from common.protection import Facts, Protection, facts_of_listed
 from common.telemetry import malformed
-from services.collector.snapshot import Inspected, LabelFilter, Listed, describe, read_inspected, read_listed
+from services.collector.snapshot import (
+    Inspected,
+    LabelFilter,
+    Listed,
+    as_inspected,
+    describe,
+    read_inspected,
+    read_listed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +157,7 @@ class Inventory:
         known = self._known.get(container_id)
         try:
             if inspection is not None:
-                self._doubted.discard(container_id)
-                return _Known(read_inspected(inspection), entry, now_s, _at_most_s(entry.listed.status) <= _YOUNG_S)
+                return self._inspected(entry, read_inspected(inspection), now_s)
             if known is None:
                 raise MalformedError("container", "Docker does not answer when asked about it")
         except MalformedError as error:
@@ -161,6 +168,16 @@ class Inventory:
         if self._is_in_doubt(entry, now_s):
             self._doubted.add(container_id)
         return replace(known, entry=entry)
+
+    def _inspected(self, entry: Entry, inspected: Inspected, now_s: float) -> _Known:
+        """One that has moved on since the list is shown as it is now, and looked at again with the next list."""
+        listed = as_inspected(entry.listed, inspected)
+        if listed is entry.listed:
+            self._doubted.discard(listed.id)
+        else:
+            self._doubted.add(listed.id)
+        was_young = _at_most_s(listed.status) <= _YOUNG_S
+        return _Known(inspected, entry._replace(listed=listed), now_s, was_young)
 
     def _describe(self, known: _Known, protection: Protection) -> tuple[_Known, Protection, Container] | None:
         listed = known.entry.listed

@@ -75,6 +75,7 @@ class _Health(_FromDocker):
 
 
 class _State(_FromDocker):
+    status: str | None = Field(None, alias="Status")
     started_at: str | None = Field(None, alias="StartedAt")
     finished_at: str | None = Field(None, alias="FinishedAt")
     pid: int | None = Field(None, alias="Pid")
@@ -115,6 +116,12 @@ def read_inspected(raw: object) -> Inspected:
         return Inspected.model_validate(raw)
     except ValidationError as invalid:
         raise _unreadable(invalid) from None
+
+
+def as_inspected(listed: Listed, inspected: Inspected) -> Listed:
+    """The list's entry with the state that the inspection, made after the list, has found."""
+    status = inspected.state.status
+    return listed.model_copy(update={"state": status}) if status in _STATES and status != listed.state else listed
 
 
 @dataclass(frozen=True)

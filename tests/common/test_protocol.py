@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from common.errors import ProtocolError
-from common.models import ActionStatus, ActionVerb, Expectation
+from common.models import ActionStatus, ActionVerb, Cause, ContainerState, Expectation, Process, Processes, Usage
 from common.protocol import (
     TOPICS,
     Connected,
@@ -19,6 +19,7 @@ from common.protocol import (
     ContainerAction,
     ContainersMessage,
     Error,
+    EventMessage,
     Heartbeat,
     HostsMessage,
     HostStatus,
@@ -26,8 +27,10 @@ from common.protocol import (
     Links,
     MetricsMessage,
     Ping,
+    ProcessesMessage,
     Subscribe,
     Unsubscribe,
+    UsageMessage,
     json_schema,
     parse_channel,
     parse_client_message,
@@ -68,6 +71,40 @@ client_messages = st.one_of(
         expect=st.none() | built(Expectation, id=st.none() | st.just(ID_A), started_at=st.none() | times),
     ),
 )
+states = st.sampled_from(ContainerState.__args__)
+processes = st.lists(
+    built(
+        Process,
+        pid=st.integers(1, 2**22),
+        name=texts,
+        cpu_percent=st.floats(0, 400),
+        memory_bytes=times,
+        container_id=st.sampled_from([None, ID_A]),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+def usages(containers: int) -> st.SearchStrategy[BaseModel]:
+    def column(value: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[float | None, ...]]:
+        return st.lists(st.none() | value, min_size=containers, max_size=containers).map(tuple)
+
+    rates = column(st.floats(0, 1e12))
+    return built(
+        Usage,
+        cores=st.integers(1, 256),
+        ids=st.just((ID_A,) * containers),
+        cpu_percent=rates,
+        memory_bytes=column(times),
+        memory_limit_bytes=column(times),
+        rx_bytes_per_sec=rates,
+        tx_bytes_per_sec=rates,
+        read_bytes_per_sec=rates,
+        write_bytes_per_sec=rates,
+        pids=column(st.integers(0, 10**6)),
+    )
+
+
 server_messages = st.one_of(
     built(
         Connected,
@@ -97,12 +134,44 @@ server_messages = st.one_of(
         ).map(tuple),
     ),
     built(
+        UsageMessage,
+        host=host_ids,
+        epoch=times,
+        seq=times,
+        sampled_at=times,
+        data=st.integers(0, 3).flatmap(usages),
+    ),
+    built(
+        ProcessesMessage,
+        host=host_ids,
+        epoch=times,
+        seq=times,
+        sampled_at=times,
+        data=built(Processes, by_cpu=processes, by_memory=processes),
+    ),
+    built(
+        EventMessage,
+        host=host_ids,
+        container_id=st.just(ID_A),
+        name=texts,
+        from_=st.none() | states,
+        to=st.none() | states,
+        at=times,
+        exit_code=st.none() | st.integers(0, 255),
+        oom_killed=st.none() | st.booleans(),
+        health=st.none() | st.sampled_from(["healthy", "unhealthy"]),
+        cause=st.just("docker")
+        | built(Cause, request_id=request_ids, target=st.none() | st.integers(0, 99), actor=texts, action=verbs),
+    ),
+    built(
         HostsMessage,
         hosts=st.lists(
             built(
                 HostStatus,
                 host=host_ids,
                 status=st.sampled_from(["live", "stalled", "gone"]),
+                expected=st.sampled_from(["always", "sometimes"]),
+                usage=st.sampled_from([None, "cgroup", "stats"]),
                 last_seen_at=times,
                 links=built(Links, metrics=links, containers=links, executor=links),
             ),

@@ -157,6 +157,17 @@ def test_a_network_that_cannot_be_read_hides_no_container(host: Host, junk: dict
     assert [found.protected for found in host.round(listed(**junk))] == [False]
 
 
+def test_one_that_moved_on_between_list_and_inspection_is_shown_as_it_is_and_looked_at_again(host: Host) -> None:
+    host.inspections[ID_A] = inspected() | {"State": {"Status": "running", "StartedAt": "2026-11-23T13:45:54.5Z"}}
+    [moved] = host.round(listed(State="exited", status="Exited (0) 1 second ago"))
+    assert (moved.state, moved.started_at, moved.exit_code) == ("running", 1795441554500, None)
+    [settled] = host.round(listed(status="Up 1 second"))
+    assert host.asked == [ID_A]
+    assert settled.state == "running"
+    host.round(listed(status="Up 1 second"))
+    assert host.asked == []
+
+
 def test_what_has_not_changed_is_not_made_anew(host: Host) -> None:
     [before] = host.round(listed())
     [after] = host.round(listed())
