@@ -33,7 +33,7 @@ from common.worker import HostWorker
 from services.collector.chronicle import Chronicle, last_told
 from services.collector.event_feed import EventFeed
 from services.collector.history import UsageHistory
-from services.collector.inventory import Inspection, Inventory
+from services.collector.inventory import Entry, Inspection, Inventory
 from services.collector.messages import encoder
 from services.collector.pace import Pace
 from services.collector.snapshot import LabelFilter
@@ -222,11 +222,15 @@ class _Rounds:
     async def _look(self, protection: Protection) -> tuple[Container, ...]:
         """Raises DockerUnreachableError, and DockerApiError where Docker refuses the list."""
         now_s = self._now_s()
-        entries = self._inventory.read(await self._docker.list_containers())
-        asked = self._inventory.to_inspect(entries, self._named, now_s)
-        found = await _inspect(self._docker, asked)
+        entries, found = await self._list(now_s)
+        if self._inventory.have_moved(entries, found):  # since the list: another one shows them whole
+            entries, found = await self._list(now_s)
         self._named -= found.keys() | (self._named - {entry.listed.id for entry in entries})
         return self._inventory.snapshot(entries, found, protection, now_s)
+
+    async def _list(self, now_s: float) -> tuple[list[Entry], Mapping[str, Inspection]]:
+        entries = self._inventory.read(await self._docker.list_containers())
+        return entries, await _inspect(self._docker, self._inventory.to_inspect(entries, self._named, now_s))
 
     def _running(self, container: Container) -> Running | None:
         inspected = self._inventory.inspected(container.id)

@@ -123,6 +123,13 @@ class Inventory:
             return True
         return betrays(known.entry.listed, entry.listed, since_s)
 
+    def have_moved(self, entries: Sequence[Entry], inspections: Mapping[str, Inspection]) -> bool:
+        """Whether any container's state was another one when it was inspected than it was in the list."""
+        return any(
+            (inspection := inspections.get(listed.id)) is not None and state_of(inspection) not in (None, listed.state)
+            for _, listed, _ in entries
+        )
+
     def snapshot(
         self,
         entries: Sequence[Entry],
@@ -196,6 +203,13 @@ class Inventory:
         if container_id not in self._said:
             self._said.add(container_id)
             logger.warning("leaving out the container %.12s: %s", container_id, error.problem)
+
+
+def state_of(inspection: Mapping[str, Any]) -> str | None:
+    """As an inspection has it, if that can be told."""
+    state = inspection.get("State")
+    status = state.get("Status") if isinstance(state, Mapping) else None
+    return status if isinstance(status, str) else None
 
 
 def betrays(before: Listed, now: Listed, since_inspected_s: float) -> bool:

@@ -168,6 +168,23 @@ def test_one_that_moved_on_between_list_and_inspection_is_shown_as_it_is_and_loo
     assert host.asked == []
 
 
+@pytest.mark.parametrize(
+    ("said", "moved"),
+    [
+        ({"State": {"Status": "running"}}, False),
+        ({"State": {"Status": "exited"}}, True),
+        ({"State": {}}, False),
+        ({"State": "up"}, False),
+        (None, False),
+    ],
+)
+def test_a_list_is_out_of_date_where_an_inspection_after_it_shows_another_state(
+    host: Host, said: Inspection, moved: bool
+) -> None:
+    entries = host.inventory.read([listed(), listed(ID_B, "db")])
+    assert host.inventory.have_moved(entries, {ID_A: said}) == moved
+
+
 def test_what_has_not_changed_is_not_made_anew(host: Host) -> None:
     [before] = host.round(listed())
     [after] = host.round(listed())
