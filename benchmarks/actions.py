@@ -8,11 +8,8 @@ Each starts a `fleetcast up` with a Redis of its own and containers of its own (
 ends and removes all of them, after Ctrl-C too. Exit code 1 where anything does not add up.
 """
 
-import asyncio
 import json
 import sys
-import time
-from collections.abc import Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, TextIO
@@ -34,8 +31,11 @@ from benchmarks.actions_parts.report import (
     show_overhead,
 )
 from benchmarks.actions_parts.stage import NotReadyError
+from benchmarks.command import run_command, say
 from common.errors import FleetcastError
-from services.client.terminal import until_signalled
+
+_EXPECTED = (FleetcastError, NotReadyError, DockerFailedError, ActionFailedError)
+"""What may go wrong on this machine: said in one line."""
 
 app = typer.Typer(
     help="Whether container actions are transactions, what that costs, and what a flood does to everybody else. Each "
@@ -91,7 +91,7 @@ def chaos(
             show_chaos(_console(), found)
         return 1 if found.violations else 0
 
-    _run(run())
+    run_command("benchmarks.actions", run(), _EXPECTED)
 
 
 @app.command(short_help="What Fleetcast adds to Docker's own time.")
@@ -113,7 +113,7 @@ def overhead(
             show_overhead(_console(), found)
         return 0
 
-    _run(run())
+    run_command("benchmarks.actions", run(), _EXPECTED)
 
 
 @app.command(short_help="Very many actions at once on one host.")
@@ -142,31 +142,7 @@ def flood(
             show_flood(_console(), "with the default rate limits", [limited])
         return 1 if any(wave.violations for wave in (*free, limited)) else 0
 
-    _run(run())
-
-
-_BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
-
-
-def _run(work: Coroutine[Any, Any, int]) -> None:
-    """What goes wrong is said in one line."""
-    code = 1
-    try:
-        code = asyncio.run(until_signalled(work))
-    except* (FleetcastError, NotReadyError, DockerFailedError, ActionFailedError) as errors:
-        print(f"benchmarks.actions: {_first(errors)}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    run_command("benchmarks.actions", run(), _EXPECTED)
 
 
 def _written(file: TextIO | None, figures: dict[str, Any]) -> bool:

@@ -9,14 +9,12 @@ Containers of its own (busybox:1) run on the Docker engine of this machine, and 
 too. Linux only. Exit code 1 where a target is not reached.
 """
 
-import asyncio
 import json
 import os
 import platform
 import sys
-import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, TextIO
 
@@ -37,8 +35,8 @@ from benchmarks.collector_parts.report import (
     show_usage,
     usage_json,
 )
+from benchmarks.command import run_command, say
 from common.errors import FleetcastError
-from services.client.terminal import until_signalled
 
 
 class Part(StrEnum):
@@ -46,6 +44,9 @@ class Part(StrEnum):
     LATENCY = "latency"
     BURST = "burst"
 
+
+_EXPECTED = (FleetcastError, NotReadyError, EngineFailedError, ConnectionError)
+"""What may go wrong on this machine: said in one line."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -90,7 +91,7 @@ def run(
         burst_part.Options(burst, survivors, at_once, seed, log),
         printed=json_file is None or json_file.name != sys.stdout.name,
     )
-    _run(benchmark.play(parts or list(Part), json_file))
+    run_command("benchmarks.collector", benchmark.play(parts or list(Part), json_file), _EXPECTED)
 
 
 class Benchmark:
@@ -166,30 +167,6 @@ def _machine(docker: str) -> dict[str, Any]:
         "docker": docker,
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
-
-
-_BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
-
-
-def _run(work: Coroutine[Any, Any, int]) -> None:
-    """What goes wrong is said in one line."""
-    code = 1
-    try:
-        code = asyncio.run(until_signalled(work))
-    except* (FleetcastError, NotReadyError, EngineFailedError, ConnectionError) as errors:
-        print(f"benchmarks.collector: {_first(errors)}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from common.protocol import (
 from common.settings import EdgeSettings
 from common.tenure import StatePublisher, Tenure
 from common.worker import HostWorker
+from services.collector.messages import encoder
 from services.edge.server import EdgeServer, build_server, listen
 from tests.samples import ID_A, host_metrics
 from tests.support import eventually
@@ -146,35 +147,14 @@ class FakeHost:
         self._usage = StatePublisher(containers, "usage")
         self._events = 0
 
+    def _now_ms(self) -> int:
+        return self.metrics_tenure.bus.clock.now_ms()
+
     async def publish_metrics(self, percent: float = 12.5) -> bool:
-        return await self._metrics.publish(
-            lambda version: (
-                MetricsMessage(
-                    host=self.host,
-                    epoch=version.epoch,
-                    seq=version.seq,
-                    sampled_at=self.metrics_tenure.bus.clock.now_ms(),
-                    data=host_metrics(percent),
-                )
-                .model_dump_json()
-                .encode()
-            )
-        )
+        return await self._metrics.publish(encoder(MetricsMessage, self.host, self._now_ms(), host_metrics(percent)))
 
     async def publish_containers(self, *containers: Container) -> bool:
-        return await self._containers.publish(
-            lambda version: (
-                ContainersMessage(
-                    host=self.host,
-                    epoch=version.epoch,
-                    seq=version.seq,
-                    sampled_at=self.containers_tenure.bus.clock.now_ms(),
-                    data=containers,
-                )
-                .model_dump_json()
-                .encode()
-            )
-        )
+        return await self._containers.publish(encoder(ContainersMessage, self.host, self._now_ms(), containers))
 
     async def publish_usage(self, cpu_percent: float = 12.5, container_id: str = ID_A) -> bool:
         """Of one container."""
@@ -190,19 +170,7 @@ class FakeHost:
             write_bytes_per_sec=(0.0,),
             pids=(1,),
         )
-        return await self._usage.publish(
-            lambda version: (
-                UsageMessage(
-                    host=self.host,
-                    epoch=version.epoch,
-                    seq=version.seq,
-                    sampled_at=self.containers_tenure.bus.clock.now_ms(),
-                    data=data,
-                )
-                .model_dump_json()
-                .encode()
-            )
-        )
+        return await self._usage.publish(encoder(UsageMessage, self.host, self._now_ms(), data))
 
     async def publish_event(self, name: str = "web", **changes: Any) -> bool:
         """A container's crash, unless `changes` say otherwise."""
@@ -219,7 +187,7 @@ class FakeHost:
                 name=name,
                 from_="running",
                 to="exited",
-                at=self.containers_tenure.bus.clock.now_ms(),
+                at=self._now_ms(),
                 exit_code=137,
                 cause="docker",
             ).model_copy(update=changes)

@@ -1,10 +1,11 @@
 """Containers to act on: they start at once, end at once, and are removed at the end, however that comes."""
 
 import asyncio
-import subprocess
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from benchmarks.command import remove_containers
 
 LABEL = "fleetcast-benchmark"
 
@@ -36,7 +37,7 @@ async def containers(run: str, count: int) -> AsyncIterator[list[str]]:
     try:
         yield await asyncio.gather(*(start(number) for number in range(count)))
     finally:
-        _remove(run)
+        remove_containers(f"{LABEL}={run}")
 
 
 async def docker(*arguments: str) -> str:
@@ -51,24 +52,3 @@ async def docker(*arguments: str) -> str:
     if process.returncode:
         raise DockerFailedError(f"docker {arguments[0]}: {complaint.decode(errors='replace').strip()}")
     return said.decode().strip()
-
-
-def _remove(run: str) -> None:
-    """Whatever the run has started, also what was still being started. Not awaited: nothing shall come between."""
-    for _ in range(2):  # a `docker run` that was interrupted may be about to make one more
-        listed = _now("ps", "--all", "--quiet", "--filter", f"label={LABEL}={run}").split()
-        if listed:
-            _now("rm", "--force", "--volumes", *listed)
-
-
-def _now(*arguments: str) -> str:
-    # A session of its own: a second Ctrl-C is not for it.
-    done = subprocess.run(
-        ("docker", *arguments),  # noqa: S607 - wherever the user has it
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        start_new_session=True,
-    )
-    return done.stdout

@@ -5,7 +5,6 @@ Its API is spoken directly, not through common/docker.py, which is part of what 
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from benchmarks.collector_parts.meter import NotReadyError
+from benchmarks.command import remove_containers
 from common.setting_kinds import default_docker_host
 
 LABEL = "fleetcast-benchmark"
@@ -25,7 +25,6 @@ IMAGE = "busybox:1"
 _COMMAND = ["sh", "-c", "while :; do sleep 5; done"]
 
 _STARTED_AT_ONCE = 4
-_REMOVED_AT_ONCE = 50
 _TIMEOUT_S = 120.0
 
 T = TypeVar("T")
@@ -175,7 +174,7 @@ async def containers(engine: Engine, run: str, count: int) -> AsyncIterator[dict
         ids = await bounded([lambda n=n, name=name: make(n, name) for n, name in enumerate(names)], _STARTED_AT_ONCE)
         yield dict(zip(names, ids, strict=True))
     finally:
-        remove_all(run)
+        remove_containers(f"{LABEL}={run}")
 
 
 async def bounded(works: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
@@ -189,24 +188,3 @@ async def bounded(works: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> 
     async with asyncio.TaskGroup() as tasks:
         begun = [tasks.create_task(one(work)) for work in works]
     return [task.result() for task in begun]
-
-
-def remove_all(run: str) -> None:
-    """Whatever the run has made, also what was still being made. Not awaited: nothing shall come between."""
-    for _ in range(2):  # a creation that was interrupted may be about to make one more
-        listed = _docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={run}").split()
-        for start in range(0, len(listed), _REMOVED_AT_ONCE):
-            _docker("rm", "--force", "--volumes", *listed[start : start + _REMOVED_AT_ONCE])
-
-
-def _docker(*arguments: str) -> str:
-    # A session of its own: a second Ctrl-C is not for it.
-    done = subprocess.run(
-        ("docker", *arguments),  # noqa: S607 - wherever the user has it
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        start_new_session=True,
-    )
-    return done.stdout
