@@ -75,8 +75,10 @@ async def test_a_signed_order_put_into_the_stream_again_is_not_done_again(
         # Neither does it help to forge the record, as if it had just been accepted.
         with driver.bus.reaching() as redis:
             key = driver.bus.keys.action(*order.key)
-            await redis.hset(key, "status", "accepted")
-            await redis.hdel(key, "token")
+            forgery = redis.pipeline(transaction=True)  # in two steps, it would take the token of who claims in between
+            forgery.hset(key, "status", "accepted")
+            forgery.hdel(key, "token")
+            await forgery.execute()
         await driver.add_entry(replayed)
         again = await driver.outcome(order)
         assert (await driver.act(name, "pause")).status == "succeeded"  # whatever stood before this is through
