@@ -16,10 +16,14 @@ RUN --mount=type=bind,source=pyproject.toml,target=pyproject.toml \
       > /tmp/dependencies.txt \
     && pip --python /opt/fleetcast/bin/python install --no-compile -r /tmp/dependencies.txt dumb-init==1.2.5.post1 \
     && strip --strip-unneeded /opt/fleetcast/lib/python*/site-packages/uvloop/*.so
-COPY pyproject.toml README.md LICENSE ./
+# The dashboard is built with the package, by Node from PyPI that stays in this stage.
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY dashboard dashboard
 COPY common common
 COPY services services
 RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=cache,target=/root/.npm \
+    FLEETCAST_REQUIRE_DASHBOARD=1 \
     pip --python /opt/fleetcast/bin/python install --no-compile --no-deps .
 # Compiled here once: a read-only container could not keep what it compiles, and would do it at every start. By hash,
 # not by time stamp, so that what was compiled stays valid however the layers are copied.
