@@ -1,4 +1,4 @@
-"""The history of a host for charts: what a point holds, how it stands in Redis, and what is answered of it.
+"""The history of a host for charts: what a point holds, and how it stands in Redis.
 
 A collector adds a point with each state that it publishes, and the mean of each minute once that has ended
 (services/collector/history.py). Each kind and grain has a stream of its own, `Keys.history`, which is capped by the
@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 from common.bus import Bus
 from common.errors import MalformedError
 from common.keys import Grain
-from common.models import Bytes, HostId, HostMetrics, Millis, Percent, Rate, Usage, WireModel, absent
+from common.models import HostMetrics, Usage
 
 HistoryKind = Literal["metrics", "usage"]
 
@@ -230,68 +230,3 @@ async def read_points(bus: Bus, host: str, kind: HistoryKind, grain: Grain, sinc
             break
         newest = f"({page[-1][0].decode()}"
     return found[:MOST_READ]
-
-
-# What is answered
-
-Column = tuple[Percent | None, ...]
-BytesColumn = tuple[Bytes | None, ...]
-RateColumn = tuple[Rate | None, ...]
-
-
-class MetricsColumns(WireModel):
-    """One array a quantity, aligned with `sampledAt`; null where it was not known."""
-
-    sampled_at: tuple[Millis, ...]
-    """In order. Of a mean: when its minute began."""
-    cpu_percent: Column
-    per_core_percent: tuple[Column, ...]
-    """One array a core."""
-    load1: tuple[float | None, ...]
-    memory_used_bytes: BytesColumn
-    memory_total_bytes: BytesColumn
-    swap_used_bytes: BytesColumn
-    disks: dict[str, Column]
-    """Percent used, by mount."""
-    read_bytes_per_sec: RateColumn
-    write_bytes_per_sec: RateColumn
-    rx_bytes_per_sec: RateColumn
-    """This and the next, over all interfaces."""
-    tx_bytes_per_sec: RateColumn
-    temperatures: dict[str, tuple[float | None, ...]]
-    """Degrees Celsius, by sensor."""
-
-
-class ContainerColumns(WireModel):
-    """What one container used: one array a quantity, aligned with `sampledAt`; null where it was not known, or where
-    the container was not there."""
-
-    cpu_percent: Column
-    """100 = one core."""
-    memory_bytes: BytesColumn
-    rx_bytes_per_sec: RateColumn
-    tx_bytes_per_sec: RateColumn
-    read_bytes_per_sec: RateColumn
-    write_bytes_per_sec: RateColumn
-
-
-class UsageColumns(WireModel):
-    """What the containers of a host used."""
-
-    sampled_at: tuple[Millis, ...]
-    """In order. Of a mean: when its minute began."""
-    containers: dict[str, ContainerColumns]
-    """By the first 12 characters of the id."""
-    omitted: Annotated[int, Field(ge=0)]
-    """Containers that one answer has no room for, of those that were seen longest ago: `container` asks for one."""
-
-
-class History(WireModel):
-    """The answer of `/api/hosts/{host}/history`."""
-
-    host: HostId
-    minutes: int
-    metrics: Annotated[MetricsColumns | None, Field(exclude_if=absent)] = None
-    """Optional: where `kind` is not `usage`."""
-    usage: Annotated[UsageColumns | None, Field(exclude_if=absent)] = None
-    """Optional: where `kind` is not `metrics`."""

@@ -231,8 +231,8 @@ class Action(WireModel):
     """What is to be done, to which container, by whose word: what an order and a record have in common."""
 
     request_id: RequestId
-    target: TargetIndex | None = None
-    """Which of its message's targets this is; none where the message named one container."""
+    target: Annotated[TargetIndex | None, Field(exclude_if=absent)] = None
+    """Optional: which of its message's targets this is; without it the message named one container."""
     host: HostId
     container_id: ContainerId
     name: str = ""
@@ -243,8 +243,8 @@ class Action(WireModel):
     """The edge that took it."""
     deadline: Millis
     """After this it must not begin any more."""
-    timeout_sec: int | None = None
-    """Docker's grace before it kills, for `stop` and `restart`; null takes the container's own."""
+    timeout_sec: Annotated[int | None, Field(exclude_if=absent)] = None
+    """Optional: Docker's grace before it kills, for `stop` and `restart`; without it the container's own."""
 
     @property
     def key(self) -> "ActionKey":
@@ -276,13 +276,15 @@ class ActionRecord(Action):
     status: ActionStatus
     at: Millis
     """When `status` was reached."""
-    accepted_at: Millis | None = None
-    started_at: Millis | None = None
-    """When the executor began."""
-    executor: str | None = None
-    """Which process has it, or had it: machine and instance."""
-    error: str | None = None
-    duration_ms: int | None = None
-    """How long Docker took."""
-    noop: bool | None = None
-    """True where it succeeded without a change: it was so already."""
+    accepted_at: Annotated[Millis | None, Field(exclude_if=absent)] = None
+    """Optional: when an edge took it."""
+    started_at: Annotated[Millis | None, Field(exclude_if=absent)] = None
+    """Optional: when the executor began."""
+    executor: Annotated[str | None, Field(exclude_if=absent)] = None
+    """Optional: which process has it, or had it: machine and instance."""
+    error: Annotated[str | None, Field(exclude_if=absent)] = None
+    """Optional: why it is `failed`, `expired`, `rejected` or `unknown`."""
+    duration_ms: Annotated[int | None, Field(exclude_if=absent)] = None
+    """Optional: how long Docker took."""
+    noop: Annotated[bool | None, Field(exclude_if=absent)] = None
+    """Optional: true where it succeeded without a change: it was so already."""

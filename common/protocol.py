@@ -1,6 +1,6 @@
 """The WebSocket protocol, version 1: one JSON text frame a message, told apart by `type`.
 
-This module is the contract: docs/PROTOCOL.md and the JSON Schema (`fleetcast schema`, `/api/schema`) are made from it.
+This module is the contract: docs/PROTOCOL.md and the JSON Schema (common/schema.py) are made from it.
 A field marked optional is left out where it has no value; every other field is always there.
 """
 
@@ -229,9 +229,14 @@ class HostStatus(WireModel):
     last_seen_at: Millis
     """When any of its workers was last seen."""
     links: Links
+    labels: dict[str, str]
+    """What its workers were given with FLEETCAST_HOST_LABELS, such as `env` and `region`; where they differ, the word
+    of the metrics collector counts first, then that of the containers collector."""
     usage: Annotated[UsageSource | None, Field(exclude_if=absent)] = None
     """Optional: where its containers' usage is read. `cgroup`: the kernel's files; `stats`: the engine's statistics,
     where those cannot be seen."""
+    actions: Annotated[tuple[ActionVerb, ...] | None, Field(exclude_if=absent)] = None
+    """Optional: what its executor may do at all (FLEETCAST_ALLOW_ACTIONS); left out while none has said it."""
 
 
 class HostsMessage(WireModel):
@@ -371,20 +376,3 @@ def parse_channel(name: str) -> tuple[Topic, str | None]:
 
 
 _HOST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of both directions: `$defs`, with `ClientMessage` and `ServerMessage` on top."""
-    client = _client_message.json_schema(ref_template="#/$defs/{model}", mode="validation")
-    server = _server_message.json_schema(ref_template="#/$defs/{model}", mode="serialization")
-    definitions = {**server.pop("$defs"), **client.pop("$defs")}
-    for definition in definitions.values():
-        fixed = [name for name, field in definition.get("properties", {}).items() if "const" in field]
-        definition["required"] = sorted({*definition.get("required", ()), *fixed})
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Fleetcast WebSocket protocol",
-        "description": f"Version {PROTOCOL_VERSION}. One JSON text frame a message.",
-        "$defs": {**definitions, "ClientMessage": client, "ServerMessage": server},
-        "oneOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
-    }

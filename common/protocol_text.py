@@ -1,13 +1,15 @@
 """docs/PROTOCOL.md, made from the protocol's models so that the two cannot differ (`fleetcast schema --markdown`)."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
 from common.errors import ErrorCode
 from common.models import WireModel
-from common.protocol import PROTOCOL_VERSION, ClientMessage, ServerMessage, json_schema
+from common.protocol import PROTOCOL_VERSION, ClientMessage, ServerMessage
+from common.schema import HTTP_BODIES, json_schema
 from common.settings import EdgeSettings
 
 _WINDOW_MS = EdgeSettings.model_fields["window_ms"].default
@@ -30,8 +32,8 @@ through, the same feed comes as [server-sent events](#server-sent-events).
 - Of states (`metrics`, `containers`, `usage`, `processes`, `hosts`) only the newest counts: a client that is slow gets
   fewer of them, not later ones. `event`, `container-ack` and `error` come in their order and are never left out: a
   client that lacks too many is closed with 4409.
-- A subscriber to `events` gets those from then on; `GET /api/hosts/{{host}}/events` has the last ones. An edge that was
-  cut off from Redis sends what it has missed, as far as the last 256 of a host go.
+- A subscriber to `events` gets those from then on; `GET /api/events/last` has the last ones. An edge that was cut off
+  from Redis sends what it has missed, as far as the last 256 of a host go.
 - Hosts are sampled every second while somebody watches them, every ten seconds else, or as they are set; `processes`
   only while somebody does. The first subscriber gets a fresh sample at once.
 - `epoch` names one run of a collector and is higher for every later run; `seq` counts up by one within it. An edge
@@ -121,12 +123,16 @@ Where no stream gets through, or once is enough. What is asked for counts as wat
 - `GET /api/hosts`: a `hosts` message.
 - `GET /api/hosts/{host}/metrics`, `/containers`, `/usage`: the last message of the kind, as a subscriber would get it;
   404 `unknown-host` where there is none. `/processes` waits for a fresh one, up to 5 s, then 503.
-- `GET /api/hosts/{host}/history?minutes=15&kind=metrics|usage&container=`: columns for charts, aligned with
-  `sampledAt`, `null` where there is nothing. `minutes` from 1 to 1440, `kind` both where it is left out, `container` an
-  id or the beginning of one. Up to 15 minutes every sample, beyond that the mean of each minute, with `sampledAt` at
-  its beginning, and the samples since the last whole one. Containers go by the first 12 characters of their ids;
-  `usage.omitted` says how many did not fit in.
+- `GET /api/hosts/{host}/history?minutes=15&kind=metrics|usage&container=&points=`: columns for charts, aligned
+  with `sampledAt`, `null` where there is nothing. `minutes` from 1 to 1440, `kind` both where it is left out,
+  `container` an id or the beginning of one. Up to 15 minutes every sample, beyond that the mean of each minute, with
+  `sampledAt` at its beginning, and the samples since the last whole one. Containers go by the first 12 characters of
+  their ids; `usage.omitted` says how many did not fit in. `points`, from 10 to 1000, is the most rows of a kind: where
+  there are more, those of equal spans of time make one, the mean of what was known, with `sampledAt` of the last of
+  them; a span without any has no row. An edge makes two histories at a time: who wants many asks for a few at once.
 - `GET /api/hosts/{host}/events?limit=100`: the last events, at most 256, oldest first, as `{"host", "events": [...]}`.
+- `GET /api/events/last?limit=100&host=`: the last events of all hosts, at most 500, oldest first, as
+  `{"events": [...]}`; of each of several hosts 50 at most.
 """
 
 _EVENTS = """## Server-sent events
@@ -140,7 +146,7 @@ stream.
 - `retry:` comes first. When the edge restarts, another `retry:`, drawn for each client from 0 to 1000 ms, ends the
   stream; an end without one is a lost connection.
 - There are no ids, and `Last-Event-ID` is ignored on purpose: whoever comes back gets the newest of everything, and
-  nothing that it has superseded meanwhile. `GET /api/hosts/{host}/events` has the events that it has missed.
+  nothing that it has superseded meanwhile. `GET /api/events/last` has the events that it has missed.
 - What is refused gets a status instead of a close code: 401, 403, 404 (no such channel), 413, 422 with an `error`
   message, and 503 as above, where there is no room too. `EventSource` gives up on any of them: make a new one after a
   while.
@@ -187,7 +193,7 @@ def protocol_markdown() -> str:
     """The whole document."""
     definitions = json_schema()["$defs"]
     client, server = _members(ClientMessage), _members(ServerMessage)
-    messages = {model.__name__ for model in (*client, *server)}
+    bodies = {body.__name__ for body in HTTP_BODIES} | {"MetricsColumns", "UsageColumns", "ContainerColumns"}
     parts = [
         _HEAD,
         "## Client to server\n",
@@ -198,7 +204,7 @@ def protocol_markdown() -> str:
         *(
             _section(f"### {name}", definition)
             for name, definition in sorted(definitions.items())
-            if name not in messages and definition.get("type") == "object"
+            if name not in _kinds() and name not in bodies and definition.get("type") == "object"
         ),
         "## Error codes\n\n| code | meaning |\n|---|---|",
         *(f"| `{code}` | {_ERRORS[code]} |" for code in get_args(ErrorCode)),
@@ -206,6 +212,8 @@ def protocol_markdown() -> str:
         _ACTIONS,
         _STATE,
         _EVENTS,
+        "## Bodies over HTTP\n\nWhat the routes take and answer beside the messages above.\n",
+        *(_section(f"### {name}", definitions[name]) for name in sorted(bodies)),
         _limits(),
     ]
     return "\n".join(part.rstrip("\n") if part.startswith("|") else part for part in parts).rstrip("\n") + "\n"
@@ -241,10 +249,16 @@ def _members(union: Any) -> list[type[WireModel]]:
     return [by_name[ref["$ref"].rpartition("/")[2]] for ref in schema["oneOf"]]
 
 
+@cache
+def _kinds() -> dict[str, str]:
+    """The messages' types, by their models' names."""
+    messages = (*_members(ClientMessage), *_members(ServerMessage))
+    return {model.__name__: get_args(model.model_fields["type"].annotation)[0] for model in messages}
+
+
 def _message(model: type[WireModel], definitions: dict[str, Any]) -> str:
-    definition = definitions[model.__name__]
-    kind = definition["properties"]["type"]["const"]
-    return _section(f"### `{kind}`", definition)
+    name = model.__name__
+    return _section(f"### `{_kinds()[name]}`", definitions[name])
 
 
 def _section(heading: str, definition: dict[str, Any]) -> str:
@@ -268,7 +282,7 @@ def _meaning(name: str, field: dict[str, Any], definition: dict[str, Any]) -> st
 def _type(field: dict[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
+        return f"[{name}](#{_kinds().get(name, name.lower())})"
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
@@ -280,7 +294,8 @@ def _type(field: dict[str, Any]) -> str:
             return f"list of {len(field['prefixItems'])} {_type(field['prefixItems'][0])}s"
         return f"list of {_type(field['items'])}"
     if field.get("type") == "object":
-        return f"object of {_type(field['additionalProperties'])}s"
+        values = _type(field["additionalProperties"])
+        return f"object of ({values})" if " " in values else f"object of {values}s"
     return _scalar(field)
 
 

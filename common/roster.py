@@ -11,12 +11,18 @@ from typing import Any, get_args
 
 from common.errors import MalformedError
 from common.keys import BEAT_S
+from common.models import ActionVerb
 from common.protocol import Expected, UsageSource
+from common.setting_kinds import LABEL_WORD, MAX_HOST_LABELS
 
 MAX_BEAT_MS = 3_600_000
 
 _EXPECTED: tuple[Expected, ...] = get_args(Expected)
 _SOURCES: tuple[UsageSource, ...] = get_args(UsageSource)
+_VERBS: tuple[ActionVerb, ...] = get_args(ActionVerb)
+
+Labels = tuple[tuple[str, str], ...]
+"""A host's labels: keys, each once, and values."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,14 @@ class About:
     """What keeps it from its job: a link's state and the reason, `gone docker-unreachable`."""
     expected: Expected = "always"
     usage: UsageSource | None = None
+    labels: Labels = ()
+    actions: tuple[ActionVerb, ...] | None = None
+    """What it may do to containers at all; None where that is not its job."""
 
     def to_json(self) -> bytes:
         said = {name: value for name, value in asdict(self).items() if value != getattr(_USUAL, name)}
+        if self.labels:
+            said["labels"] = dict(self.labels)
         return json.dumps(said, separators=(",", ":")).encode()
 
     @classmethod
@@ -57,6 +68,8 @@ def _parse(text: bytes) -> About:
         fault=_fault(said.get("fault")),
         expected=next((known for known in _EXPECTED if known == said.get("expected")), "always"),
         usage=next((known for known in _SOURCES if known == said.get("usage")), None),
+        labels=_labels(said.get("labels", {})),
+        actions=_actions(said.get("actions")),
     )
 
 
@@ -70,3 +83,19 @@ def _fault(said: Any) -> str | None:
     if said is not None and not isinstance(said, str):
         raise MalformedError("roster", f"fault is {said!r:.40}")
     return said[:200] if said else None
+
+
+def _labels(said: Any) -> Labels:
+    if not isinstance(said, Mapping) or len(said) > MAX_HOST_LABELS:
+        raise MalformedError("roster", f"labels is {said!r:.40}")
+    for word in (*said, *said.values()):
+        if not isinstance(word, str) or not LABEL_WORD.fullmatch(word):
+            raise MalformedError("roster", f"labels has {word!r:.40}")
+    return tuple(said.items())
+
+
+def _actions(said: Any) -> tuple[ActionVerb, ...] | None:
+    """Those that are known here."""
+    if said is not None and not isinstance(said, list):
+        raise MalformedError("roster", f"actions is {said!r:.40}")
+    return None if said is None else tuple(verb for verb in _VERBS if verb in said)

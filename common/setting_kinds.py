@@ -14,6 +14,11 @@ from pydantic import AfterValidator, Field
 VERBS = ("start", "stop", "restart", "kill", "pause", "unpause", "remove")
 """What can be done to a container. (The models are not imported here: they take a while to build.)"""
 
+MAX_HOST_LABELS = 16
+
+LABEL_WORD = re.compile(r"[A-Za-z0-9._/-]{1,63}")
+"""A host label's key, or its value."""
+
 
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
@@ -87,6 +92,26 @@ def _selectors(selectors: str) -> str:
     return selectors
 
 
+def parse_host_labels(labels: str) -> dict[str, str]:
+    """`env=prod,region=eu-1` by key, in their order. Raises ValueError that says what is wrong."""
+    found: dict[str, str] = {}
+    for label in filter(None, (part.strip() for part in labels.split(","))):
+        key, separator, value = label.partition("=")
+        if not separator or not LABEL_WORD.fullmatch(key) or not LABEL_WORD.fullmatch(value):
+            raise ValueError(f"{label!r:.80} is no label: write KEY=VALUE, each 1 to 63 of A-Z a-z 0-9 . _ - /")
+        if key in found:
+            raise ValueError(f"{key} stands twice in it")
+        found[key] = value
+    if len(found) > MAX_HOST_LABELS:
+        raise ValueError(f"a host has at most {MAX_HOST_LABELS} labels")
+    return found
+
+
+def _host_labels(labels: str) -> str:
+    parse_host_labels(labels)
+    return labels
+
+
 def _log_level(level: str) -> str:
     if level.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError("must be debug, info, warning or error")
@@ -131,3 +156,4 @@ Verbs = Annotated[str, AfterValidator(_verbs)]
 Selectors = Annotated[str, AfterValidator(_selectors)]
 LogLevel = Annotated[str, AfterValidator(_log_level)]
 HostId = Annotated[str, AfterValidator(_host_id)]
+HostLabels = Annotated[str, AfterValidator(_host_labels)]

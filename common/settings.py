@@ -15,6 +15,7 @@ from common.setting_kinds import (
     Address,
     DockerHost,
     HostId,
+    HostLabels,
     HostProc,
     HostRoot,
     Interval,
@@ -102,6 +103,9 @@ class WorkerSettings(BusSettings):
     takes over; more for a host behind a slow or dear connection."""
     expected: Literal["always", "sometimes"] = "always"
     """always or sometimes: whether it is worth a worry where this host is gone."""
+    host_labels: HostLabels = ""
+    """What this host is, for those who look for it: KEY=VALUE, with commas between, such as env=prod,region=eu-1. Give
+    all of a host's workers the same."""
     run_dir: Path | None = None
     """Write a health file here once a second, for `fleetcast health`. Default: none."""
     metrics_port: Port = 0
@@ -255,6 +259,8 @@ class UpSettings(Settings):
     """Where the embedded server keeps its data. Default: fleetcast in the user's state directory."""
     host_id: HostId | None = None
     """This host's name in the fleet. Default: the machine's name."""
+    host_labels: HostLabels = ""
+    """What this host is: KEY=VALUE, with commas between, such as env=prod,region=eu-1."""
 
 
 class SimulateSettings(BusSettings):
@@ -273,6 +279,8 @@ class SimulateSettings(BusSettings):
     paused or deployed anew."""
     history: bool = False
     """Keep history in Redis, as the collectors do: with 40 containers up to 2 MB for each host that is watched."""
+    past: Annotated[int, Field(ge=0, le=1440)] = 0
+    """Minutes of history to write before it begins, so that charts are full at once. Takes up to a second a host."""
     seed: Annotated[int, Field(ge=0)] = 1
     """What the fleet is made from: the same number makes the same hosts and containers."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "sim-"

@@ -451,9 +451,9 @@ app.command("health")(_health)
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/PROTOCOL.md instead of JSON Schema.")] = False,
 ) -> None:
-    """Print the WebSocket protocol as JSON Schema."""
-    from common.protocol import json_schema
+    """Print the protocol as JSON Schema: the WebSocket's messages, and what the HTTP routes take and answer."""
     from common.protocol_text import protocol_markdown
+    from common.schema import json_schema
 
     typer.echo(protocol_markdown() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
 

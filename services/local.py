@@ -108,7 +108,7 @@ def fleetcast_parts(settings: UpSettings, redis_url: str, environ: Mapping[str, 
     if settings.host_id is not None or not environ.get("FLEETCAST_HOST_ID"):
         # Named by us, for in a container each part would look for the machine's name, and some would not find it.
         common["FLEETCAST_HOST_ID"] = settings.host_id or default_host_id()
-    worker = {**common, **dict.fromkeys(_FOR_EDGES, "")}
+    worker = {**common, "FLEETCAST_HOST_LABELS": settings.host_labels, **dict.fromkeys(_FOR_EDGES, "")}
     keys = own_keys(settings, environ)
     signs = {} if keys is None else {"FLEETCAST_ACTION_SIGNING_KEY_FILE": str(keys[0])}
     verifies = {} if keys is None else {"FLEETCAST_ACTION_VERIFY_KEY_FILE": str(keys[1])}

@@ -3,12 +3,12 @@
 Without a secret configured an edge serves its own machine only, and whoever is there may do everything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Literal
 
 from common.errors import ProtocolError, SettingsError
-from common.protocol import Role
+from common.protocol import HostStatus, Role
 from common.settings import EdgeSettings
 from common.tokens import Identity, read_token, resolve_secret
 
@@ -40,6 +40,13 @@ def authorise(
         raise ProtocolError("forbidden", f"the role {identity.role} may not {permission}", request_id, target)
     if host is not None and not identity.sees(host):
         raise ProtocolError("forbidden", f"this sign-in is not for the host {host}", request_id, target)
+
+
+def hosts_seen(identity: Identity, roster: Sequence[HostStatus] | None) -> tuple[HostStatus, ...]:
+    """Those hosts that this identity may see. Raises ProtocolError (`unavailable`) where there is no roster yet."""
+    if roster is None:
+        raise ProtocolError("unavailable", "the fleet's roster has not been read yet")
+    return tuple(status for status in roster if identity.sees(status.host))
 
 
 class Gatekeeper:

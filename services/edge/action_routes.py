@@ -4,36 +4,32 @@ An action that was answered with its record is safe in Redis, so an edge that is
 """
 
 import asyncio
-import json
 import logging
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from common.actions import Actions, EntryId, parse_record
 from common.errors import BusError, MalformedError, ProtocolError
+from common.http_models import ActionRequest, AuditPage
 from common.models import (
     FINAL_STATUSES,
     ActionKey,
     ActionRecord,
-    ActionVerb,
     ContainerRef,
-    Expectation,
     HostId,
     RequestId,
     TargetIndex,
-    WireModel,
 )
 from common.telemetry import malformed
 from common.tokens import Identity
-from services.edge.access import authorise
+from services.edge.access import authorise, hosts_seen
 from services.edge.audit import MAX_READ, Page, wanted
 from services.edge.limits import TokenBuckets
 from services.edge.session import BURST_SEC
@@ -48,17 +44,6 @@ BODY_WITHIN_S = 10.0
 """A request's body that takes longer is refused."""
 
 _AUDIT_WITHIN_S = 15.0
-
-
-class ActionRequest(WireModel):
-    """What to do to the container that the path names; the fields mean what they mean in a `container-action`."""
-
-    request_id: RequestId = Field(default_factory=lambda: uuid.uuid4().hex)
-    """The idempotency key. Without it the edge makes one, and a request that is sent again is another action."""
-    action: ActionVerb
-    timeout_sec: Annotated[int, Field(ge=0, le=3600)] | None = None
-    expires_in_sec: Annotated[int, Field(ge=1, le=3600)] = 30
-    expect: Expectation | None = None
 
 
 def add_action_routes(app: FastAPI, edge: "Edge") -> None:
@@ -87,7 +72,7 @@ def add_action_routes(app: FastAPI, edge: "Edge") -> None:
         record = await edge.desk.submit(one, identity, edge.relay.hear_acks)
         location = f"/api/actions/{host}/{quote(record.request_id, safe='')}"
         status = 200 if record.status in FINAL_STATUSES else 202
-        return _json(record.model_dump_json(exclude_none=True), status, {"Location": location})
+        return _json(record.model_dump_json(), status, {"Location": location})
 
     @app.get("/api/actions/{host}/{request_id:path}")
     async def look(
@@ -98,14 +83,13 @@ def add_action_routes(app: FastAPI, edge: "Edge") -> None:
         if record is None:
             told = f"no action {request_id!r} on {host}: outcomes are kept for a day, `target` names one of several"
             raise ProtocolError("unknown-action", told, request_id, target)
-        return _json(record.model_dump_json(exclude_none=True))
+        return _json(record.model_dump_json())
 
 
 def add_audit_route(app: FastAPI, edge: "Edge") -> None:
     actions = Actions(edge.bus)
-    records = TypeAdapter(list[ActionRecord])
 
-    @app.get("/api/audit")
+    @app.get("/api/audit", responses={200: {"model": AuditPage}})
     async def audit(
         request: Request,
         host: HostId | None = None,
@@ -117,24 +101,17 @@ def add_audit_route(app: FastAPI, edge: "Edge") -> None:
         """The newest entries older than `before`, newest first; see services/edge/audit.py for what a page is."""
         identity = _identity(edge, request)
         authorise(identity, "audit", host)
-        hosts = [host] if host is not None else _hosts_seen(edge, identity)
+        hosts = [host] if host is not None else [status.host for status in hosts_seen(identity, edge.hub.hosts)]
         page = Page(hosts, limit, before, wanted(actor, container))
         await _read_page(actions, page)
         entries, older, is_cut = page.answer()
         if is_cut:
             logger.warning("one millisecond of the audit has more than %d entries: not all are shown", MAX_READ)
-        shown = records.dump_json(entries, exclude_none=True)
-        return _json(b'{"entries":%b,"before":%b}' % (shown, json.dumps(older).encode()))
+        return _json(AuditPage(entries=tuple(entries), before=older).model_dump_json())
 
 
 def _identity(edge: "Edge", request: Request) -> Identity:
     return edge.gatekeeper.identify(request.headers.get("authorization"))
-
-
-def _hosts_seen(edge: "Edge", identity: Identity) -> list[str]:
-    if edge.hub.hosts is None:
-        raise ProtocolError("unavailable", "the fleet's roster has not been read yet")
-    return [status.host for status in edge.hub.hosts if identity.sees(status.host)]
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

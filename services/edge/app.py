@@ -1,7 +1,6 @@
 """An edge's HTTP and WebSocket routes."""
 
 import asyncio
-import importlib.resources
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -11,13 +10,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge
 
 from common.bus import Bus
 from common.errors import ErrorCode, ProtocolError, SettingsError
+from common.http_models import EdgeStatus
 from common.keys import Keys
-from common.protocol import PROTOCOL_VERSION, Error, Heartbeat, json_schema
+from common.protocol import PROTOCOL_VERSION, Error, Heartbeat
+from common.schema import json_schema
 from common.setting_kinds import default_edge_id
 from common.settings import EdgeSettings
 from common.signing import read_signer
@@ -36,6 +38,7 @@ from services.edge.limits import Room, TokenBucket
 from services.edge.member import Member
 from services.edge.origin import parse_origins
 from services.edge.pace import Pace
+from services.edge.page import STATIC, add_page, read_page
 from services.edge.relay import Relay
 from services.edge.session import refused
 from services.edge.state_routes import add_state_routes
@@ -44,15 +47,6 @@ from services.edge.watch import Watch
 logger = logging.getLogger(__name__)
 
 clients_connected = Gauge("fleetcast_clients", "Clients connected now", multiprocess_mode="livesum")
-
-_PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",
-}
 
 
 class Edge:
@@ -136,6 +130,15 @@ def create_app(edge: Edge) -> FastAPI:
     _add_feed(app, edge)
     add_action_routes(app, edge)
     add_audit_route(app, edge)
+    # A browser lets the pages of allowed origins read answers only where these say so; who may ask, the Gate decides.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=sorted(edge.allowed_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Location", "Retry-After"],
+        max_age=600,
+    )
     app.add_exception_handler(ProtocolError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     return app
@@ -143,11 +146,7 @@ def create_app(edge: Edge) -> FastAPI:
 
 def _add_public(app: FastAPI, edge: Edge) -> None:
     """What everybody may have: nothing of the fleet is in it."""
-    page = importlib.resources.files("services.edge").joinpath("static", "index.html")
-
-    @app.get("/", response_class=HTMLResponse)
-    async def dashboard() -> HTMLResponse:
-        return HTMLResponse(page.read_text("utf-8"), headers=_PAGE_HEADERS)
+    add_page(app, read_page(STATIC))
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
@@ -175,20 +174,18 @@ def _add_metrics(app: FastAPI, edge: Edge) -> None:
 
 def _add_feed(app: FastAPI, edge: Edge) -> None:
     @app.get("/api/ws")
-    async def status(request: Request) -> JSONResponse:
+    async def status(request: Request) -> EdgeStatus:
         authorise(_identity(edge, request), "see")
         reason = edge.not_ready_because
-        return JSONResponse(
-            {
-                "edgeId": edge.edge_id,
-                "version": app.version,
-                "protocol": PROTOCOL_VERSION,
-                "serverTime": edge.bus.clock.now_ms(),
-                "ready": reason is None,
-                "reason": reason,
-                "clients": len(edge.members),
-                "hosts": len(edge.hub.hosts or ()),
-            }
+        return EdgeStatus(
+            edge_id=edge.edge_id,
+            version=app.version,
+            protocol=PROTOCOL_VERSION,
+            server_time=edge.bus.clock.now_ms(),
+            ready=reason is None,
+            reason=reason,
+            clients=len(edge.members),
+            hosts=len(edge.hub.hosts or ()),
         )
 
     @app.get("/api/events")

@@ -3,11 +3,16 @@ thread: it is work for the CPU, in steps short enough that the loop gets its tur
 
 The answer is JSON made piece by piece: one value model for all of it would be built and written in two steps that let
 nobody in between.
+
+Where fewer rows are asked for than there are points, points of the same span of time make one row: the mean of what was
+known. Spans begin at round times, so that what is asked for again later has the same rows. One without points has none.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TypeVar
 
 from common.errors import MalformedError
@@ -20,6 +25,7 @@ from common.history import (
     UsagePoint,
     decode_metrics,
     decode_usage,
+    tenths,
 )
 
 MOST_VALUES = 1_500_000
@@ -48,11 +54,27 @@ class Found:
         return not self.means and not self.full
 
 
-def columns(kind: HistoryKind, found: Found, since_ms: int, container: str | None = None) -> bytes:
-    """MetricsColumns or UsageColumns as JSON: what was sampled since then. `container`: those whose id begins so."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for of a history."""
+
+    since_ms: int
+    """What was sampled then or later."""
+    container: str | None = None
+    """Of the usage, those whose id begins so."""
+    most_rows: int | None = None
+    """More points than this are put together; at least 2."""
+    span_ms: int = 0
+    """How much time these rows are for."""
+
+
+def columns(kind: HistoryKind, found: Found, wanted: Wanted) -> bytes:
+    """MetricsColumns or UsageColumns as JSON."""
     if kind == "metrics":
-        return _metrics_columns(_points(found, since_ms, decode_metrics))
-    return _usage_columns(_points(found, since_ms, decode_usage), container)
+        metrics = _points(found, wanted.since_ms, decode_metrics)
+        return _metrics_columns(metrics, _Rows(metrics, wanted))
+    usage = _points(found, wanted.since_ms, decode_usage)
+    return _usage_columns(usage, _Rows(usage, wanted), wanted.container)
 
 
 def _points(found: Found, since_ms: int, decode: Callable[[bytes], P]) -> list[P]:
@@ -91,26 +113,80 @@ def _falling(points: Iterable[P]) -> Iterator[P]:
             yield point
 
 
-def _metrics_columns(points: Sequence[MetricsPoint]) -> bytes:
+Column = Sequence[float | None]
+
+
+class _Rows:
+    """Which points make one row of the answer: each by itself, or several of a span of time."""
+
+    def __init__(self, points: Sequence[MetricsPoint] | Sequence[UsagePoint], wanted: Wanted) -> None:
+        self.sampled_at = [point.sampled_at for point in points]
+        """Of each row: of its last point."""
+        self._steps: list[list[slice]] = []
+        most = wanted.most_rows
+        if most is None or len(points) <= most:
+            return
+        span_ms = math.ceil(wanted.span_ms / (most - 1))  # one more than fit in, for the first and the last are cut
+        if span_ms > MINUTE_MS:
+            self._put_together(MINUTE_MS)  # or the samples of the last minutes would count as much as minutes
+        self._put_together(span_ms)
+        self._steps[-1] = self._steps[-1][-most:]
+        self.sampled_at = self.sampled_at[-most:]
+
+    def _put_together(self, span_ms: int) -> None:
+        step = []
+        begin = 0
+        for _, together in groupby(self.sampled_at, lambda at: at // span_ms):
+            end = begin + len(list(together))
+            step.append(slice(begin, end))
+            begin = end
+        self._steps.append(step)
+        self.sampled_at = [self.sampled_at[rows.stop - 1] for rows in step]
+
+    def __call__(self, column: Column, digits: Callable[[float], float]) -> Column:
+        """A column of one value a point as one of a value a row, rounded by `digits` where it is a mean."""
+        for step in self._steps:
+            column = [_mean(column[rows]) for rows in step]
+        return column if not self._steps else [None if value is None else digits(value) for value in column]
+
+
+def _mean(values: Column) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _hundredths(value: float) -> float:
+    return round(value, 2)
+
+
+def _metrics_columns(points: Sequence[MetricsPoint], rows: _Rows) -> bytes:
+    def column(digits: Callable[[float], float], values: Iterable[float | None]) -> bytes:
+        return _json(rows(list(values), digits))
+
+    def named(parts: Sequence[tuple[tuple[str, float], ...]]) -> bytes:
+        return _json({name: rows(values, tenths) for name, values in _by_name(parts).items()})
+
     cores = min(MOST_NAMES, max((len(point.per_core_percent) for point in points), default=0))
     per_core = [
-        _json([point.per_core_percent[core] if core < len(point.per_core_percent) else None for point in points])
+        column(
+            tenths, (point.per_core_percent[core] if core < len(point.per_core_percent) else None for point in points)
+        )
         for core in range(cores)
     ]
     return _object(
-        ("sampledAt", _json([point.sampled_at for point in points])),
-        ("cpuPercent", _json([point.cpu_percent for point in points])),
+        ("sampledAt", _json(rows.sampled_at)),
+        ("cpuPercent", column(tenths, (point.cpu_percent for point in points))),
         ("perCorePercent", b"[%b]" % b",".join(per_core)),
-        ("load1", _json([point.load1 for point in points])),
-        ("memoryUsedBytes", _json([point.memory_used_bytes for point in points])),
-        ("memoryTotalBytes", _json([point.memory_total_bytes for point in points])),
-        ("swapUsedBytes", _json([point.swap_used_bytes for point in points])),
-        ("disks", _json(_by_name([point.disks for point in points]))),
-        ("readBytesPerSec", _json([point.read_bytes_per_sec for point in points])),
-        ("writeBytesPerSec", _json([point.write_bytes_per_sec for point in points])),
-        ("rxBytesPerSec", _json([point.rx_bytes_per_sec for point in points])),
-        ("txBytesPerSec", _json([point.tx_bytes_per_sec for point in points])),
-        ("temperatures", _json(_by_name([point.temperatures for point in points]))),
+        ("load1", column(_hundredths, (point.load1 for point in points))),
+        ("memoryUsedBytes", column(round, (point.memory_used_bytes for point in points))),
+        ("memoryTotalBytes", column(round, (point.memory_total_bytes for point in points))),
+        ("swapUsedBytes", column(round, (point.swap_used_bytes for point in points))),
+        ("disks", named([point.disks for point in points])),
+        ("readBytesPerSec", column(round, (point.read_bytes_per_sec for point in points))),
+        ("writeBytesPerSec", column(round, (point.write_bytes_per_sec for point in points))),
+        ("rxBytesPerSec", column(round, (point.rx_bytes_per_sec for point in points))),
+        ("txBytesPerSec", column(round, (point.tx_bytes_per_sec for point in points))),
+        ("temperatures", named([point.temperatures for point in points])),
     )
 
 
@@ -126,7 +202,7 @@ def _by_name(points: Sequence[tuple[tuple[str, float], ...]]) -> dict[str, list[
     return {name: named[name] for name in sorted(named)}
 
 
-def _usage_columns(points: Sequence[UsagePoint], prefix: str | None) -> bytes:
+def _usage_columns(points: Sequence[UsagePoint], rows: _Rows, prefix: str | None) -> bytes:
     shown, omitted = _containers(points, (prefix or "")[:SHORT_ID])
     values: dict[str, list[list[float | None]]] = {
         container: [[None] * len(points) for _ in _QUANTITIES] for container in shown
@@ -138,11 +214,11 @@ def _usage_columns(points: Sequence[UsagePoint], prefix: str | None) -> bytes:
                 for column, quantity in zip(into, quantities, strict=True):
                     column[row] = quantity[place]
     containers = (
-        (container, _object(*(_member(name, column) for name, column in zip(_QUANTITIES, own, strict=True))))
+        (container, _object(*(_member(name, column, rows) for name, column in zip(_QUANTITIES, own, strict=True))))
         for container, own in values.items()
     )
     return _object(
-        ("sampledAt", _json([point.sampled_at for point in points])),
+        ("sampledAt", _json(rows.sampled_at)),
         ("containers", _object(*containers)),
         ("omitted", _json(omitted)),
     )
@@ -152,7 +228,8 @@ _QUANTITIES = ("cpuPercent", "memoryBytes", "rxBytesPerSec", "txBytesPerSec", "r
 """In the order of a point's columns."""
 
 
-def _member(quantity: str, column: list[float | None]) -> tuple[str, bytes]:
+def _member(quantity: str, column: Column, rows: _Rows) -> tuple[str, bytes]:
+    column = rows(column, tenths if quantity == "cpuPercent" else round)
     if quantity == "memoryBytes":
         column = [None if kib is None else kib * 1024 for kib in column]
     return quantity, _json(column)

@@ -387,4 +387,4 @@ _ROSTER = Frame(b"")
 
 
 def _without_times(status: HostStatus) -> tuple[object, ...]:
-    return status.status, status.expected, status.links, status.usage
+    return status.status, status.expected, status.links, status.labels, status.usage, status.actions

@@ -6,7 +6,7 @@ from typing import get_args
 from common.bus import RosterReading
 from common.keys import WORKERS, Worker
 from common.protocol import HostStatus, Link, Links, LinkState
-from common.roster import About
+from common.roster import About, Labels
 
 LIVE_WITHIN_BEATS = 1.5
 """A worker is seen every beat: this long without it means that it hangs or that its way to Redis is cut."""
@@ -42,8 +42,16 @@ def _host_status(host: str, reading: RosterReading) -> HostStatus:
         expected="sometimes" if any(one.expected == "sometimes" for one in about) else "always",
         last_seen_at=max(seen[host] for seen in reading.seen.values() if host in seen),
         links=_links(said),
+        labels=_labels(tuple(one.labels for one in about)),
         usage=next((one.usage for one in about if one.usage), None),
+        actions=next((one.actions for one in about if one.actions is not None), None),
     )
+
+
+@lru_cache(4096)
+def _labels(said: tuple[Labels, ...]) -> dict[str, str]:
+    """Of what several workers say of one label, the first's word."""
+    return {key: value for labels in reversed(said) for key, value in labels}
 
 
 @lru_cache(1024)

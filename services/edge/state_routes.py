@@ -12,14 +12,25 @@ from pydantic import ValidationError
 
 from common.envelope import body_prefix, unwrap
 from common.errors import BusError, MalformedError, ProtocolError
-from common.history import MINUTE_MS, SPAN_S, History, HistoryKind, read_points
+from common.history import MINUTE_MS, SPAN_S, HistoryKind, read_points
+from common.http_models import History, HostEvents, LastEvents
 from common.keys import EVENTS_KEPT, StateKind
-from common.models import HostId, WireModel
+from common.models import HostId
 from common.protocol import EventMessage, HostsMessage
 from common.telemetry import malformed
 from common.tokens import Identity
-from services.edge.access import authorise
-from services.edge.history import Found, columns
+from services.edge.access import authorise, hosts_seen
+from services.edge.history import Found, Wanted, columns
+from services.edge.last_events import (
+    MOST_ASKED,
+    READ_AT_A_TIME,
+    READ_AT_FIRST,
+    READ_OF_A_HOST,
+    Read,
+    Seen,
+    newest,
+    to_read_on,
+)
 
 if TYPE_CHECKING:
     from services.edge.app import Edge
@@ -43,17 +54,10 @@ _FULL_MINUTES = SPAN_S["full"] // 60
 _ContainerPrefix = Annotated[str, Query(pattern=r"^[0-9a-f]{1,64}$")]
 
 
-class Events(WireModel):
-    """The answer of `/api/hosts/{host}/events`."""
-
-    host: HostId
-    events: tuple[EventMessage, ...]
-    """The last ones, the oldest first."""
-
-
 def add_state_routes(app: FastAPI, edge: "Edge") -> None:
     _add_history(app, edge)
     _add_events(app, edge)
+    _add_last_events(app, edge)
     _add_states(app, edge)  # last: its path fits those of the others too
 
 
@@ -62,9 +66,7 @@ def _add_states(app: FastAPI, edge: "Edge") -> None:
     async def hosts(request: Request) -> Response:
         identity = _identity(edge, request)
         authorise(identity, "see")
-        if edge.hub.hosts is None:
-            raise ProtocolError("unavailable", "the fleet's roster has not been read yet")
-        seen = tuple(status for status in edge.hub.hosts if identity.sees(status.host))
+        seen = hosts_seen(identity, edge.hub.hosts)
         return _json(HostsMessage(hosts=seen).model_dump_json())
 
     @app.get("/api/hosts/{host}/{kind}")
@@ -127,35 +129,78 @@ def _what_of_its_collector(edge: "Edge", host: str) -> str:
 
 
 def _add_events(app: FastAPI, edge: "Edge") -> None:
-    @app.get("/api/hosts/{host}/events", responses={200: {"model": Events}})
+    @app.get("/api/hosts/{host}/events", responses={200: {"model": HostEvents}})
     async def last_events(
         request: Request, host: HostId, limit: Annotated[int, Query(ge=1, le=EVENTS_KEPT)] = 100
     ) -> Response:
         """The host's last events, the oldest first."""
         authorise(_identity(edge, request), "see", host)
+        read = (await _read_events(edge, [host], limit))[host]
+        if not read.entries:
+            _expect_known(edge, host)
+        bodies = b",".join(event.body for event in read.events)
+        return _json(b'{"host":%b,"events":[%b]}' % (json.dumps(host).encode(), bodies))
+
+
+def _add_last_events(app: FastAPI, edge: "Edge") -> None:
+    @app.get("/api/events/last", responses={200: {"model": LastEvents}})
+    async def last_events_of_all(
+        request: Request, limit: Annotated[int, Query(ge=1, le=MOST_ASKED)] = 100, host: HostId | None = None
+    ) -> Response:
+        """The last events of all hosts, or of one, the oldest first. Of each of several hosts 50 at most: a host that
+        did more in a short time has the rest on its own route."""
+        identity = _identity(edge, request)
+        authorise(identity, "see", host)
+        if host is not None:
+            found = await _read_events(edge, [host], limit)
+            if not found[host].entries:
+                _expect_known(edge, host)
+        else:
+            found = await _read_first(edge, [status.host for status in hosts_seen(identity, edge.hub.hosts)], limit)
+        last = newest((event for read in found.values() for event in read.events), limit)
+        return _json(b'{"events":[%b]}' % b",".join(event.body for event in last))
+
+
+async def _read_first(edge: "Edge", hosts: Sequence[str], limit: int) -> dict[str, Read]:
+    """What may be among the last events of these hosts. Raises ProtocolError (`unavailable`)."""
+    if len(hosts) == 1:
+        return await _read_events(edge, hosts, limit)
+    found = await _read_events(edge, hosts, READ_AT_FIRST)
+    return found | await _read_events(edge, to_read_on(found, limit), min(limit, READ_OF_A_HOST))
+
+
+async def _read_events(edge: "Edge", hosts: Sequence[str], count: int) -> dict[str, Read]:
+    """The last events of each of these hosts. Raises ProtocolError (`unavailable`)."""
+    found: dict[str, Read] = {}
+    hosts_at_a_time = max(1, READ_AT_A_TIME // count)
+    for begin in range(0, len(hosts), hosts_at_a_time):
+        some = hosts[begin : begin + hosts_at_a_time]
         try:
-            [payloads] = await edge.bus.last_events([host], limit)
+            payloads = await edge.bus.last_events(some, count)
         except BusError as error:
             raise ProtocolError("unavailable", str(error)) from error
-        if not payloads:
-            _expect_known(edge, host)
-        problems: list[MalformedError] = []
-        events = [body for payload in payloads if (body := _event(host, payload, problems)) is not None]
-        _note_skipped("event", host, problems)
-        return _json(b'{"host":%b,"events":[%b]}' % (json.dumps(host).encode(), b",".join(events)))
+        found |= {host: _read_payloads(host, of_host) for host, of_host in zip(some, payloads, strict=True)}
+    return found
 
 
-def _event(host: str, payload: bytes, problems: list[MalformedError]) -> bytes | None:
+def _read_payloads(host: str, payloads: Sequence[bytes]) -> Read:
+    problems: list[MalformedError] = []
+    events = [event for payload in payloads if (event := _event(host, payload, problems)) is not None]
+    _note_skipped("event", host, problems)
+    return Read(len(payloads), events)
+
+
+def _event(host: str, payload: bytes, problems: list[MalformedError]) -> Seen | None:
     """An event as its collector has encoded it: what a later version has added stays in it."""
     try:
         _, body = unwrap(payload, body_prefix("event", host))
-        EventMessage.model_validate_json(body, extra="ignore")
+        at = EventMessage.model_validate_json(body, extra="ignore").at
     except MalformedError as problem:
         problems.append(problem)
     except ValidationError as invalid:
         problems.append(MalformedError("event", f"{invalid.errors(include_url=False)[0]['msg']} in {body[:80]!r}"))
     else:
-        return body
+        return Seen(at, body)
     return None
 
 
@@ -170,9 +215,11 @@ def _add_history(app: FastAPI, edge: "Edge") -> None:
         minutes: Annotated[int, Query(ge=1, le=_MOST_MINUTES)] = _FULL_MINUTES,
         kind: HistoryKind | None = None,
         container: _ContainerPrefix | None = None,
+        points: Annotated[int, Query(ge=10, le=1_000)] | None = None,
     ) -> Response:
         """What was sampled in the last minutes, up to 15 of them every sample; beyond, the mean of each minute and what
-        was sampled since. `container`: of the usage, those containers whose id begins so."""
+        was sampled since. `container`: of the usage, those containers whose id begins so. `points`: at most so many
+        rows of each kind, means of equal spans of time where there is more."""
         nonlocal waiting
         authorise(_identity(edge, request), "see", host)
         if waiting >= MOST_WAITING:
@@ -180,9 +227,9 @@ def _add_history(app: FastAPI, edge: "Edge") -> None:
         waiting += 1
         try:
             async with turns:
-                parts, is_empty = await _history(
-                    edge, host, minutes, [kind] if kind else ["metrics", "usage"], container
-                )
+                span_ms = minutes * MINUTE_MS
+                wanted = Wanted(edge.bus.clock.now_ms() - span_ms, container, points, span_ms)
+                parts, is_empty = await _history(edge, host, minutes, [kind] if kind else ["metrics", "usage"], wanted)
         finally:
             waiting -= 1
         if is_empty:
@@ -191,19 +238,18 @@ def _add_history(app: FastAPI, edge: "Edge") -> None:
 
 
 async def _history(
-    edge: "Edge", host: str, minutes: int, kinds: Sequence[HistoryKind], container: str | None
+    edge: "Edge", host: str, minutes: int, kinds: Sequence[HistoryKind], wanted: Wanted
 ) -> tuple[list[bytes], bool]:
     """The answer's members, and whether there is nothing in them. Raises ProtocolError (`unavailable`)."""
-    since_ms = edge.bus.clock.now_ms() - minutes * MINUTE_MS
     parts = []
     is_empty = True
     for kind in kinds:
         try:
-            found = await _find(edge, host, kind, minutes, since_ms)
+            found = await _find(edge, host, kind, minutes, wanted.since_ms)
         except BusError as error:
             raise ProtocolError("unavailable", str(error)) from error
         is_empty = is_empty and found.is_empty
-        answer = await asyncio.to_thread(columns, kind, found, since_ms, container)
+        answer = await asyncio.to_thread(columns, kind, found, wanted)
         _note_skipped("history point", host, found.problems)
         parts.append(b'"%b":%b' % (kind.encode(), answer))
     return parts, is_empty

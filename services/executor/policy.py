@@ -1,15 +1,24 @@
 """What the executor refuses on its host, whatever Redis says. Pure: it decides on what an inspection has shown."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from common.docker import DEFAULT_GRACE_S, parse_time
 from common.errors import MalformedError
-from common.models import ActionOrder, Expectation
+from common.models import ActionOrder, ActionVerb, Expectation
 from common.protection import Protection, facts_of_inspected
 
 MAX_GRACE_S = 3600
 """Of any order and of any container: also where a container asks to be waited for without end."""
+
+
+_VERBS: tuple[ActionVerb, ...] = get_args(ActionVerb)
+
+
+def allowed_verbs(setting: str) -> tuple[ActionVerb, ...]:
+    """What FLEETCAST_ALLOW_ACTIONS names, in the verbs' own order."""
+    named = setting.split(",")
+    return tuple(verb for verb in _VERBS if verb in named)
 
 
 def forbidden(order: ActionOrder, allowed: frozenset[str]) -> str | None:

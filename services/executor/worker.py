@@ -30,6 +30,7 @@ from services.executor.admission import Admission
 from services.executor.inbox import Inbox
 from services.executor.ledger import Ledger
 from services.executor.performer import Performer
+from services.executor.policy import allowed_verbs
 from services.executor.queues import Entry, Queues
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ async def run_executor(settings: ExecutorSettings) -> None:
 
     try:
         settings = settings.model_copy(update={"host_id": await ask_host_id(settings, docker)})
-        admission = Admission(settings.host_id, verifier, frozenset(settings.allow_actions.split(",")) - {""})
-        await HostWorker.of(settings, bus, "executor").run(job)
+        allowed = allowed_verbs(settings.allow_actions)
+        admission = Admission(settings.host_id, verifier, frozenset(allowed))
+        await HostWorker.of(settings, bus, "executor", allowed).run(job)
     finally:
         await docker.close()
         await bus.close()

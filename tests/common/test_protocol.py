@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from common.errors import ProtocolError
-from common.models import ActionStatus, ActionVerb, Cause, ContainerState, Expectation, Process, Processes, Usage
+from common.http_models import AuditPage
+from common.models import (
+    ActionRecord,
+    ActionStatus,
+    ActionVerb,
+    Cause,
+    ContainerState,
+    Expectation,
+    Process,
+    Processes,
+    Usage,
+)
 from common.protocol import (
     TOPICS,
     Connected,
@@ -31,12 +42,12 @@ from common.protocol import (
     Subscribe,
     Unsubscribe,
     UsageMessage,
-    json_schema,
     parse_channel,
     parse_client_message,
     parse_server_message,
 )
 from common.protocol_text import protocol_markdown
+from common.schema import json_schema
 from tests.samples import ID_A, container, host_metrics
 
 
@@ -171,7 +182,9 @@ server_messages = st.one_of(
                 host=host_ids,
                 status=st.sampled_from(["live", "stalled", "gone"]),
                 expected=st.sampled_from(["always", "sometimes"]),
+                labels=st.dictionaries(texts, texts, max_size=3),
                 usage=st.sampled_from([None, "cgroup", "stats"]),
+                actions=st.none() | st.lists(verbs, max_size=3).map(tuple),
                 last_seen_at=times,
                 links=built(Links, metrics=links, containers=links, executor=links),
             ),
@@ -288,6 +301,25 @@ def test_an_action_that_does_not_parse_is_refused_under_its_request_id() -> None
 def test_the_document_is_what_the_models_say() -> None:
     document = Path(__file__).parents[2] / "docs" / "PROTOCOL.md"
     assert document.read_text() == protocol_markdown(), "run: fleetcast schema --markdown > docs/PROTOCOL.md"
+
+
+def test_the_typescript_clients_schema_is_what_the_models_say() -> None:
+    schema = Path(__file__).parents[2] / "dashboard" / "client" / "protocol.schema.json"
+    mend = "run: fleetcast schema > dashboard/client/protocol.schema.json"
+    assert json.loads(schema.read_text()) == json_schema(), mend
+
+
+def test_the_schema_knows_what_http_routes_take_and_answer() -> None:
+    taken = validator_of("ActionRequest")
+    assert taken.is_valid({"action": "stop"})
+    assert not taken.is_valid({"action": "explode"})
+    record = ActionRecord(
+        request_id="r", host="h", container_id=ID_A, action="stop", actor="ann", deadline=2, status="accepted", at=1
+    )
+    page = AuditPage(entries=(record,), before=None)
+    assert validator_of("AuditPage").is_valid(json.loads(page.model_dump_json()))
+    assert "error" not in json.loads(record.model_dump_json()), "what has no value is left out"
+    assert "name" in json_schema()["$defs"]["ActionRecord"]["required"], "what has one is always there"
 
 
 def test_the_schema_refuses_a_message_with_a_field_too_many() -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from common.actions import Actions, Outcome, order_of
 from common.bus import Bus
+from common.http_models import ActionRequest
 from common.models import ActionKey
 from common.protocol import ContainerAction
 from common.tokens import make_token
 from services.edge import action_routes
-from services.edge.action_routes import ActionRequest
 from services.embedded import EmbeddedServer
 from tests.edges import FakeHost, RunningEdge, fake_host, running_edge
 from tests.samples import ID_A, ID_B, container

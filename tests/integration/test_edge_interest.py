@@ -74,7 +74,7 @@ async def until_said(bus: Bus, expected: set[Watched], *hosts: str) -> None:
 def status(host: str) -> HostStatus:
     live = Link(state="live")
     links = Links(metrics=live, containers=live, executor=live)
-    return HostStatus(host=host, status="live", expected="always", last_seen_at=0, links=links)
+    return HostStatus(host=host, status="live", expected="always", last_seen_at=0, links=links, labels={})
 
 
 # What counts as watched

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from websockets.asyncio.client import connect
 
-from common.protocol import json_schema
+from common.schema import json_schema
 from tests.conftest import Containers, docker
 from tests.edges import Socket
 from tests.ups import RunningUp, running_up

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, get_args
 
 import httpx
@@ -29,6 +30,11 @@ ANYBODY = "anybody"
 
 ROUTES: dict[str, str | set[Role]] = {
     "GET /": ANYBODY,
+    "GET /hosts/{rest:path}": ANYBODY,
+    "GET /containers": ANYBODY,
+    "GET /timeline": ANYBODY,
+    "GET /favicon.svg": ANYBODY,
+    "GET /assets/{name}": ANYBODY,
     "GET /healthz": ANYBODY,
     "GET /readyz": ANYBODY,
     "GET /api/schema": ANYBODY,
@@ -40,6 +46,7 @@ ROUTES: dict[str, str | set[Role]] = {
     "GET /api/hosts/{host}/events": {"viewer", "operator", "admin"},
     "GET /api/hosts/{host}/{kind}": {"viewer", "operator", "admin"},
     "GET /api/events": {"viewer", "operator", "admin"},
+    "GET /api/events/last": {"viewer", "operator", "admin"},
     "POST /api/hosts/{host}/containers/{container}/actions": {"operator", "admin"},
     "GET /api/actions/{host}/{request_id:path}": {"viewer", "operator", "admin"},
     "GET /api/audit": {"admin"},
@@ -80,7 +87,16 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def edge(valkey: EmbeddedServer) -> AsyncIterator[RunningEdge]:
+def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was built, whether there is one here or not."""
+    (tmp_path / "dashboard" / "assets").mkdir(parents=True)
+    for name in ("index.html", "favicon.svg", "assets/{name}"):
+        (tmp_path / "dashboard" / name).touch()
+    monkeypatch.setattr("services.edge.app.STATIC", tmp_path)
+
+
+@pytest.fixture
+async def edge(valkey: EmbeddedServer, dashboard: None) -> AsyncIterator[RunningEdge]:
     async with running_edge(valkey.url, jwt_secret=SECRET, bind="0.0.0.0") as running:
         yield running
 
@@ -209,6 +225,8 @@ async def test_a_token_for_some_hosts_shows_and_reaches_no_others(edge: RunningE
     async with fake_host(bus, "db-1") as other:
         await other.publish_metrics(2.0)
         await other.publish_containers(container("postgres", ID_A))
+        await other.publish_event("postgres")
+        await host.publish_event("web")
         headers = bearer(token("operator", hosts=["web-*"]))
         async with edge.client("hosts", "metrics", "containers", additional_headers=headers) as client:
             await client.until(lambda m: m.type == "hosts" and m.hosts)
@@ -234,6 +252,8 @@ async def test_a_token_for_some_hosts_shows_and_reaches_no_others(edge: RunningE
             assert (await client.get("container-ack")).host == "web-1", "their fleet has one host"
         async with httpx.AsyncClient(base_url=edge.http, headers=headers) as http:
             assert [h["host"] for h in (await http.get("/api/hosts")).json()["hosts"]] == ["web-1"]
+            assert {event["host"] for event in (await http.get("/api/events/last")).json()["events"]} == {"web-1"}
+            assert (await http.get("/api/events/last?host=db-1")).status_code == 403
             for what in ("metrics", "processes", "history", "events"):
                 assert (await http.get(f"/api/hosts/db-1/{what}")).status_code == 403
             for what in ("metrics", "history", "events"):
@@ -253,3 +273,21 @@ async def test_with_sign_in_any_name_leads_to_the_edge_but_no_other_page_does(ed
         assert (await http.get("/api/ws")).status_code == 200
         assert (await http.get("/api/ws", headers={"Origin": "https://fleet.example.com"})).status_code == 200
         assert (await http.get("/api/ws", headers={"Origin": "https://evil.example"})).status_code == 403
+
+
+async def test_a_page_of_an_allowed_origin_may_ask_over_http_and_read_the_answer(valkey: EmbeddedServer) -> None:
+    page = "https://ops.example.com"
+    async with running_edge(valkey.url, jwt_secret=SECRET, allowed_origins=page) as edge, httpx.AsyncClient() as http:
+        asks = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        preflight = await http.options(
+            f"{edge.http}/api/hosts/web-1/containers/web/actions",
+            headers={**asks, "Access-Control-Request-Headers": "authorization,content-type"},
+        )
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == page
+        answer = await http.get(f"{edge.http}/api/hosts", headers={"Origin": page, **bearer(token("viewer"))})
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        elsewhere = await http.get(f"{edge.http}/api/hosts", headers={"Origin": "https://evil.example"})
+        assert elsewhere.status_code == 403
+        assert "Access-Control-Allow-Origin" not in elsewhere.headers

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -11,7 +11,8 @@ import pytest
 
 from common.bus import Bus, Point
 from common.envelope import Version, wrap
-from common.history import History, UsagePoint, encode
+from common.history import UsagePoint, encode
+from common.http_models import History
 from common.keys import StateKind
 from common.models import Disk, Process, Processes, Usage
 from common.protocol import EventMessage, MetricsMessage, ProcessesMessage, UsageMessage, parse_server_message
@@ -156,6 +157,18 @@ async def test_kind_and_container_choose(http: httpx.AsyncClient, bus: Bus) -> N
     assert usage["usage"]["containers"].keys() == {ID_B[:12]}
 
 
+async def test_a_chart_gets_no_more_rows_than_it_has_room_for(http: httpx.AsyncClient, bus: Bus) -> None:
+    until = now_ms()
+    await remember_an_hour(bus, until)
+    answer = await ask(http, "/hosts/web-1/history?minutes=15&points=30")
+    assert answer.metrics
+    assert answer.usage
+    assert 25 <= len(answer.metrics.sampled_at) <= 30
+    assert answer.metrics.sampled_at == answer.usage.sampled_at
+    assert answer.metrics.sampled_at[-1] == until
+    assert len(answer.usage.containers[ID_B[:12]].cpu_percent) == len(answer.usage.sampled_at)
+
+
 async def test_what_a_host_has_published_outlives_it_and_the_edge(
     valkey: EmbeddedServer, bus: Bus, http: httpx.AsyncClient
 ) -> None:
@@ -222,6 +235,8 @@ async def is_answered(http: httpx.AsyncClient, url: str, status: int) -> bool:
         f"history?container={ID_A}0",
         "events?limit=0",
         "events?limit=257",
+        "history?points=9",
+        "history?points=1001",
         "lottery",
     ],
 )
@@ -267,7 +282,7 @@ async def test_two_histories_are_made_at_a_time_and_those_beyond_the_waiting_are
 async def test_the_routes_and_their_answers_stand_in_the_openapi_document(edge: RunningEdge) -> None:
     async with httpx.AsyncClient(base_url=edge.http) as http:
         document = (await http.get("/openapi.json")).json()
-    for route, model in (("history", "History"), ("events", "Events")):
+    for route, model in (("history", "History"), ("events", "HostEvents")):
         answer = document["paths"][f"/api/hosts/{{host}}/{route}"]["get"]["responses"]["200"]
         assert answer["content"]["application/json"]["schema"]["$ref"].endswith(f"/{model}")
     assert "sampledAt" in document["components"]["schemas"]["MetricsColumns"]["properties"]
@@ -298,6 +313,40 @@ async def test_the_last_events_are_told_oldest_first(http: httpx.AsyncClient, bu
     assert [parse_server_message(json.dumps(one)).at for one in answer["events"]] == list(range(20, 120))  # type: ignore[union-attr]
     assert [one["at"] for one in (await http.get("/hosts/web-1/events?limit=2")).json()["events"]] == [118, 119]
     assert len((await http.get("/hosts/web-1/events?limit=256")).json()["events"]) == 120
+
+
+async def test_the_last_events_of_all_hosts_are_told_oldest_first(http: httpx.AsyncClient, bus: Bus) -> None:
+    async with fake_host(bus) as web, fake_host(bus, "db-1") as db, fake_host(bus, "quiet"):
+        await bus.publish_events("web-1", web.containers_tenure.token, [event(i) for i in range(0, 240, 2)])
+        await bus.publish_events("db-1", db.containers_tenure.token, [event(i, host="db-1") for i in (231, 233, 235)])
+
+        async def told() -> list[dict[str, Any]]:
+            return (await http.get("/events/last?limit=8")).json().get("events", [])
+
+        last = await eventually(lambda: told_of_both(told))
+    assert [(one["host"], one["at"]) for one in last] == [
+        ("web-1", 230),
+        ("db-1", 231),
+        ("web-1", 232),
+        ("db-1", 233),
+        ("web-1", 234),
+        ("db-1", 235),
+        ("web-1", 236),
+        ("web-1", 238),
+    ]
+    every = (await http.get("/events/last?limit=500")).json()["events"]
+    assert [one["host"] for one in every].count("web-1") == 50, "of one of several hosts"
+    of_one = (await http.get("/events/last?limit=500&host=web-1")).json()["events"]
+    assert [one["at"] for one in of_one] == list(range(0, 240, 2))
+    assert (await http.get("/events/last?host=quiet")).json() == {"events": []}
+    assert (await refusal(http, "/events/last?host=nobody"))[:2] == (404, "unknown-host")
+    assert (await refusal(http, "/events/last?limit=501"))[:2] == (422, "invalid-message")
+
+
+async def told_of_both(told: Callable[[], Awaitable[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """Once the edge's roster has both hosts."""
+    last = await told()
+    return last if {one["host"] for one in last} == {"web-1", "db-1"} else []
 
 
 async def test_events_that_cannot_be_read_are_skipped_and_those_of_a_later_version_are_told(

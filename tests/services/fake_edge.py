@@ -1,6 +1,7 @@
 """A small edge whose every move a test decides: what it says, when it drops, and how it closes.
 
-It serves the page at `/` too, as the real one does, so that one port is enough for a browser.
+It serves the dashboard too, as the real one does, so that one port is enough for a browser; of the HTTP routes, what
+the test puts into `answers`, and 404 else.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,19 +17,17 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
+from services.edge.page import STATIC, answer, read_page
 from tests.support import eventually
 
-PAGE = Path(__file__).parents[2] / "services" / "edge" / "static" / "index.html"
-CSP = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+PROTOCOL = "fleetcast.v1"
 
 
 class FakeEdge:
     """One port of loopback. `greets`: says `connected` by itself; `heartbeat_ms`: the interval it announces and keeps;
-    `beats`: whether it keeps it."""
+    `beats`: whether it keeps it, and answers pings."""
 
     def __init__(self, heartbeat_ms: int = 200, greets: bool = True, beats: bool = True) -> None:
         self.heartbeat_ms = heartbeat_ms
@@ -41,8 +39,10 @@ class FakeEdge:
         self.refusal_headers: tuple[tuple[str, str], ...] = ()
         """What goes with it."""
         self.refused = 0
+        self.answers: dict[str, Any] = {}
+        """JSON by path, without its query."""
         self.replay: list[dict[str, Any]] = []
-        """Sent to whoever subscribes: the last states."""
+        """Sent to whoever subscribes: the last states; the roster to whoever asks for it."""
         self.received: list[dict[str, Any]] = []
         self.sockets: set[ServerConnection] = set()
         self.connections = 0
@@ -66,6 +66,7 @@ class FakeEdge:
             "127.0.0.1",
             self._port,
             process_request=self._answer_http,
+            select_subprotocol=lambda _, offered: Subprotocol(PROTOCOL) if PROTOCOL in offered else None,
             ping_interval=None,
             close_timeout=0.2,
         )
@@ -133,7 +134,10 @@ class FakeEdge:
                 self.received.append(message)
                 if message["type"] == "subscribe":
                     for state in self.replay:
-                        await socket.send(json.dumps(state))
+                        if state["type"] != "hosts" or "hosts" in message["channels"]:
+                            await socket.send(json.dumps(state))
+                elif message["type"] == "ping" and self.beats:
+                    await socket.send(json.dumps(heartbeat() | {"nonce": message.get("nonce")}))
         except ConnectionClosed:
             pass
         finally:
@@ -155,21 +159,30 @@ class FakeEdge:
                 for name, value in self.refusal_headers:
                     refusal.headers[name] = value  # one more, where there is one already
                 return refusal
-            return None
-        if request.path == "/":
-            return _response(http.HTTPStatus.OK, PAGE.read_bytes(), "text/html; charset=utf-8")
+            if "Upgrade" in request.headers:
+                return None
+        path = request.path.partition("?")[0]
+        if path.startswith("/api/"):
+            status = http.HTTPStatus.OK if path in self.answers else http.HTTPStatus.NOT_FOUND
+            found = self.answers.get(path, {"type": "error", "code": "unknown-host", "message": "not in this play"})
+            return _response(status, json.dumps(found).encode(), "application/json")
+        return _page(path)
+
+
+def _page(path: str) -> Response:
+    page = read_page(STATIC)
+    name = path.removeprefix("/assets/")
+    file = page.assets.get(name) if path != name else page.favicon if path == "/favicon.svg" else page.index
+    if file is None:
         return _response(http.HTTPStatus.NOT_FOUND, b"", "text/plain")
+    answered = answer(file, "no-store")
+    response = _response(http.HTTPStatus.OK, bytes(answered.body), file.media_type)
+    response.headers["Content-Security-Policy"] = answered.headers["Content-Security-Policy"]
+    return response
 
 
 def _response(status: http.HTTPStatus, body: bytes, kind: str) -> Response:
-    headers = Headers(
-        {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Content-Security-Policy": CSP,
-            "Connection": "close",
-        }
-    )
+    headers = Headers({"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
     return Response(status.value, status.phrase, headers, body)
 
 
@@ -205,7 +218,8 @@ def host_status(host: str = "web-1", expected: str = "always", **links: dict[str
     named = {"metrics": link(), "containers": link(), "executor": link()} | links
     states = [value["state"] for value in named.values()]
     status = next(state for state in ("live", "stalled", "gone") if state in states)
-    return {"host": host, "status": status, "expected": expected, "lastSeenAt": now_ms(), "links": named}
+    said = {"host": host, "status": status, "expected": expected, "lastSeenAt": now_ms()}
+    return {**said, "links": named, "labels": {}}
 
 
 def hosts(*statuses: dict[str, Any]) -> dict[str, Any]:

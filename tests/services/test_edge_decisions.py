@@ -77,6 +77,28 @@ def test_a_host_that_may_be_off_and_the_way_its_usage_is_read_are_told() -> None
     assert (b.expected, b.usage) == ("always", None)
 
 
+def test_a_hosts_labels_are_what_any_of_its_workers_says_and_the_metrics_collectors_word_counts_first() -> None:
+    seen: dict[Worker, dict[str, int]] = {"metrics": {"a": 1, "b": 1}, "containers": {"a": 1}, "executor": {"a": 1}}
+    about: dict[Worker, dict[str, About]] = {
+        "metrics": {"a": About(labels=(("env", "prod"),))},
+        "containers": {"a": About(labels=(("env", "dev"), ("region", "eu-1")))},
+        "executor": {"a": About(labels=(("region", "us-1"), ("rack", "7")))},
+    }
+    a, b = host_statuses(RosterReading(100_000, seen, about))
+    assert a.labels == {"env": "prod", "region": "eu-1", "rack": "7"}
+    assert b.labels == {}
+
+
+def test_what_an_executor_allows_is_told_once_it_has_said_it() -> None:
+    seen: dict[Worker, dict[str, int]] = {"metrics": {"c": 1}, "executor": {"a": 1, "b": 1}}
+    about: dict[Worker, dict[str, About]] = {
+        "executor": {"a": About(actions=("start", "stop")), "b": About(actions=())}
+    }
+    a, b, c = host_statuses(RosterReading(100_000, seen, about))
+    assert (a.actions, b.actions, c.actions) == (("start", "stop"), (), None)
+    assert '"actions"' not in c.model_dump_json()
+
+
 def test_without_the_bus_nothing_is_called_live() -> None:
     [host] = without_bus(host_statuses(reading({"metrics": {"a": 99_999}})))
     assert (host.status, host.links.metrics.reason) == ("stalled", "bus-unreachable")

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from common.envelope import Version
 from common.keys import STATE_KINDS, StateKind
-from common.protocol import Expected, HostsMessage, HostStatus, Link, Links, UsageSource
+from common.protocol import HostsMessage, HostStatus, Link, Links
 from services.edge.audience import Subscription
 from services.edge.client import MAX_ORDERED, Client
 from services.edge.frames import Encoding, Frame
@@ -332,12 +332,11 @@ def test_what_is_subscribed_to_is_told_with_what_its_clients_may_see() -> None:
     assert set(hub.subscriptions()) == set()
 
 
-def status(
-    host: str, state: str = "live", at: int = 0, expected: Expected = "always", usage: UsageSource | None = None
-) -> HostStatus:
+def status(host: str, state: str = "live", at: int = 0, **said: Any) -> HostStatus:
     link = Link.model_validate({"state": state})
     links = Links(metrics=link, containers=link, executor=link)
-    return HostStatus(host=host, status=link.state, expected=expected, last_seen_at=at, links=links, usage=usage)
+    fields: dict[str, Any] = {"expected": "always", "labels": {}, **said}
+    return HostStatus(host=host, status=link.state, last_seen_at=at, links=links, **fields)
 
 
 def test_the_roster_is_told_when_it_changes_and_not_when_only_time_passes() -> None:
@@ -358,7 +357,11 @@ def test_the_roster_is_told_when_it_changes_and_not_when_only_time_passes() -> N
     assert [s.status for s in HostsMessage.model_validate_json(text).hosts] == ["gone"]
 
 
-@pytest.mark.parametrize("change", [{"expected": "sometimes"}, {"usage": "stats"}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"expected": "sometimes"}, {"usage": "stats"}, {"labels": {"env": "prod"}}, {"actions": ("stop",)}],
+    ids=str,
+)
 def test_the_roster_is_told_when_what_a_host_says_of_itself_changes(change: dict[str, Any]) -> None:
     hub = Hub()
     everything, one = Viewer(hub, ("hosts", None)), Viewer(hub, ("hosts", "a"))

@@ -7,7 +7,7 @@ import pytest
 
 from common.models import ActionOrder, Expectation
 from common.protection import Protection
-from services.executor.policy import MAX_GRACE_S, forbidden, grace_s, refuse
+from services.executor.policy import MAX_GRACE_S, allowed_verbs, forbidden, grace_s, refuse
 from services.executor.queues import Entry, Queues
 
 ID = "a" * 64
@@ -253,6 +253,11 @@ def test_what_is_refused_waits_for_no_container() -> None:
     assert under_way(queues) == ["1", "2"]
     queues.done(replace(entry("2", "a"), refusal="not signed"))
     assert under_way(queues) == []
+
+
+def test_the_setting_names_the_verbs_whatever_their_order() -> None:
+    assert allowed_verbs("stop,start") == ("start", "stop")
+    assert allowed_verbs("") == ()
 
 
 def test_only_allowed_verbs_are_done() -> None:

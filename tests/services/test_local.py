@@ -169,6 +169,12 @@ def test_the_parts_are_one_worker_of_each_kind_and_edges_on_consecutive_ports() 
     assert edge["FLEETCAST_DRAIN_SEC"] == "0", "all edges go at once: nobody can move to another"
 
 
+def test_the_workers_get_the_hosts_labels() -> None:
+    parts = fleetcast_parts(settings(host_labels="env=prod"), "unix:///s")
+    said = {part.name: part.environment.get("FLEETCAST_HOST_LABELS") for part in parts}
+    assert said == dict.fromkeys(("metrics", "containers", "executor"), "env=prod") | {"edge-1": None}
+
+
 def test_a_password_in_the_redis_url_is_not_on_any_command_line() -> None:
     for part in fleetcast_parts(settings(), "redis://:geheim@localhost"):
         assert "geheim" not in " ".join(part.argv)

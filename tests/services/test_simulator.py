@@ -7,7 +7,9 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
+import httpx
 import pytest
 
 from common.bus import Bus
@@ -17,6 +19,9 @@ from common.keys import BEAT_S, LEASE_BEATS, Keys, StateKind
 from common.protocol import EventMessage, parse_server_message
 from common.roster import About
 from common.settings import SimulateSettings
+from services.collector.simulator.fleet import SimulatedHost
+from services.collector.simulator.noise import Noise
+from services.collector.simulator.past import write_past
 from services.collector.simulator.run import run_simulation
 from services.collector.simulator.tenancy import FleetBus, TakenError, await_leases
 from services.embedded import EmbeddedServer
@@ -265,3 +270,38 @@ async def test_the_command_refuses_a_host_id_that_is_in_use_in_one_line(valkey: 
     assert "metrics of the host 'web-0002' is at work already" in said[-1]
     assert said[-1].startswith("fleetcast: ")
     assert len(await holders(bus)) <= 1
+
+
+# A past
+
+
+async def test_a_fleet_with_a_past_has_full_charts_at_once_and_keeps_what_was_there(
+    valkey: EmbeddedServer, bus: Bus
+) -> None:
+    now_ms = bus.clock.now_ms()
+    for _ in range(2):  # the second time it is all there
+        fleet = [SimulatedHost(1, "past-1", 3, now_ms, Noise("1"), 600.0)]
+        await write_past(bus, fleet, 30, now_ms)
+        now_ms = bus.clock.now_ms()
+    async with running_edge(valkey.url) as edge, host_worker(bus, "past-1", "metrics"):
+        async with httpx.AsyncClient(base_url=edge.http) as http:
+            url = "/api/hosts/past-1/history"
+            await eventually(lambda: _is_known(http, "past-1"), what="the host in the roster")
+            full = (await http.get(url, params={"minutes": 15})).json()
+            long = (await http.get(url, params={"minutes": 30})).json()
+    # One every 5 s; the first may have left the window by now.
+    assert 170 <= len(full["metrics"]["sampledAt"]) <= 180
+    assert full["metrics"]["sampledAt"] == full["usage"]["sampledAt"]
+    assert len(full["usage"]["containers"]) == 3
+    assert all(step == 5_000 for step in _steps(full["metrics"]["sampledAt"]))
+    assert 28 <= len([step for step in _steps(long["metrics"]["sampledAt"]) if step == 60_000]) <= 30
+    assert None not in long["metrics"]["cpuPercent"]
+
+
+async def _is_known(http: httpx.AsyncClient, host: str) -> bool:
+    answer = await http.get("/api/hosts")
+    return answer.status_code == 200 and host in {status["host"] for status in answer.json()["hosts"]}
+
+
+def _steps(times: Sequence[int]) -> list[int]:
+    return [later - earlier for earlier, later in pairwise(times)]

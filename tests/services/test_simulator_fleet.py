@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.models import Container
 from services.collector.engine_events import EngineEvent
+from services.collector.simulator.catalogue import labels_of
 from services.collector.simulator.container import human
 from services.collector.simulator.fleet import CATCH_UP_MS, SimulatedHost
 from services.collector.simulator.noise import Noise, daily_wave
@@ -80,6 +81,15 @@ def test_the_same_seed_makes_the_same_fleet_and_another_one_another() -> None:
     for other in (history(2, "a"), history(1, "b")):
         assert other[0] != history(1, "a")[0]
         assert {*other[1]}.isdisjoint(history(1, "a")[1])
+
+
+def test_hosts_have_labels_to_group_them_by_which_the_seed_decides() -> None:
+    hosts = [f"sim-{number:04}" for number in range(200)]
+    labels = [dict(labels_of(1, host)) for host in hosts]
+    assert labels == [dict(labels_of(1, host)) for host in hosts] != [dict(labels_of(2, host)) for host in hosts]
+    assert Counter(said["env"] for said in labels).most_common(1)[0][0] == "prod"
+    assert {said["env"] for said in labels} == {"prod", "staging", "dev"}
+    assert {said["region"] for said in labels} == {"eu-1", "us-1", "ap-1"}
 
 
 @pytest.mark.parametrize("step_ms", [250, 7_001, CATCH_UP_MS - 1])

@@ -1,9 +1,11 @@
-"""What simulated hosts run: compose projects and their services, as the world knows them. Data alone.
+"""What simulated hosts are and run: labels, and compose projects and their services, as the world knows them. Data
+alone.
 
 Numbers are what such a service typically takes, relative to each other: a host scales them to its own size.
 """
 
 from dataclasses import dataclass
+from random import Random
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -93,3 +95,16 @@ def services(count: int) -> list[tuple[str, Service, int]]:
                 found += [(name, service, number) for number in range(1, replicas + 1)]
         turn += 1
     return found[:count]
+
+
+_ENVIRONMENTS = {"prod": 6, "staging": 3, "dev": 1}
+_REGIONS = {"eu-1": 4, "us-1": 3, "ap-1": 2}
+"""And how many of a fleet are so, relative to each other."""
+
+
+def labels_of(seed: int, host: str) -> tuple[tuple[str, str], ...]:
+    """What a host of the fleet with this seed is labelled with."""
+    random = Random(f"{seed} {host} labels")  # noqa: S311 - nothing secret
+    [environment] = random.choices(list(_ENVIRONMENTS), list(_ENVIRONMENTS.values()))
+    [region] = random.choices(list(_REGIONS), list(_REGIONS.values()))
+    return ("env", environment), ("region", region)

@@ -13,8 +13,10 @@ from common.errors import BusUnavailableError
 from common.keys import Keys, Worker
 from common.settings import SimulateSettings
 from common.tenure import Tenure
+from services.collector.simulator.catalogue import labels_of
 from services.collector.simulator.fleet import SimulatedHost
 from services.collector.simulator.noise import Noise
+from services.collector.simulator.past import write_past
 from services.collector.simulator.tenancy import Ears, FleetBus, SharingWorker, await_leases
 from services.collector.simulator.work import JOBS, Turns
 
@@ -40,6 +42,8 @@ async def run_simulation(settings: SimulateSettings, at_work: Callable[[], objec
         fleet = _make(settings, hosts, bus.clock.now_ms())
         size = f"{len(hosts)} hosts, {hosts[0]} to {hosts[-1]}," if len(hosts) > 1 else f"the host {hosts[0]}"
         logger.info("simulating %s with %d containers each, on Redis at %s", size, settings.containers, bus.url_shown)
+        if settings.past:
+            await write_past(bus, fleet, settings.past, bus.clock.now_ms())
         await _Simulation(settings, bus, fleet, at_work).run()
     finally:
         await bus.close()
@@ -112,7 +116,8 @@ class _Simulation:
             self._note_begun(host, worker)
             await JOBS[worker](tenure, host, turns)
 
-        await SharingWorker(self._bus, host.name, worker, self._instance, self._ears).run(begin)
+        labels = labels_of(self._settings.seed, host.name)
+        await SharingWorker(self._bus, host.name, worker, self._instance, self._ears, labels).run(begin)
 
     def _note_begun(self, host: SimulatedHost, worker: Worker) -> None:
         if self._not_begun:

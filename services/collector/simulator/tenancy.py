@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from common.bus import Beat, Bus
 from common.errors import BusError, FleetcastError
 from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, WORKERS, Keys, StateKind, Worker
-from common.roster import About
+from common.roster import About, Labels
 from common.subscriber import Subscriber
 from common.tenure import Tenure
 from common.worker import HostWorker
@@ -260,8 +260,10 @@ class Ears:
 class SharingWorker(HostWorker):
     """A HostWorker that listens with others' ears."""
 
-    def __init__(self, bus: FleetBus, host: str, worker: Worker, instance: str, ears: Ears) -> None:
-        super().__init__(bus, host, worker, instance=instance, expected="sometimes")
+    def __init__(
+        self, bus: FleetBus, host: str, worker: Worker, instance: str, ears: Ears, labels: Labels = ()
+    ) -> None:
+        super().__init__(bus, host, worker, instance=instance, expected="sometimes", labels=labels)
         self._ears = ears
 
     async def _listen(self, tenure: Tenure) -> None:
