@@ -9,7 +9,6 @@ What it promises:
 An absent Redis is said once per episode, here, whoever runs into it.
 """
 
-import asyncio
 import logging
 import socket
 import time
@@ -20,12 +19,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import Pipeline, PubSub
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.clock import RedisClock
@@ -43,6 +42,7 @@ from common.keys import (
     StateKind,
     Worker,
 )
+from common.line import Command, Line, Prompt
 from common.outage import Outage
 from common.roster import About
 from common.telemetry import malformed
@@ -110,19 +110,6 @@ class RosterReading:
     """Worker → host → what it says of itself."""
 
 
-class _Cancellable:
-    """A connection that lets itself be cancelled. redis-py 8.1 sends under `asyncio.wait_for`, which on Python 3.11
-    loses a cancellation that arrives while the send ends: a task group would then wait for that task for ever."""
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]
-        if task and task.cancelling() > cancelled_before:
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise asyncio.CancelledError
-
-
 class Bus:
     """Commands to Redis, with their failures told as BusError."""
 
@@ -150,7 +137,8 @@ class Bus:
             client_name="fleetcast",
             **_keepalive(url, keepalive_s),
         )
-        pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
+        pool.connection_class = type("Connection", (Prompt, pool.connection_class), {})
+        self._line = Line(pool)
         self._redis: Redis = Redis.from_pool(pool)
         self._publish = self.script(_PUBLISH)
         self._publish_events = self.script(_PUBLISH_EVENTS)
@@ -183,8 +171,26 @@ class Bus:
         return self._redis.register_script(text)
 
     async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        words = (len(keys), *keys, *args)
+        try:
+            [answer] = await self._ask(("EVALSHA", script.sha, *words))
+        except BusRefusedError as refused:
+            if not isinstance(refused.__cause__, NoScriptError):
+                raise
+            [answer] = await self._ask(("EVAL", str(script.script), *words))  # Redis has it from now on
+        return answer
+
+    async def spublish(self, channel: str, payload: bytes) -> None:
+        await self._ask(("SPUBLISH", channel, payload))
+
+    async def _ask(self, *commands: Command) -> list[Any]:
+        """In one round trip. Raises BusError where any of them fails."""
         with self.reaching():
-            return await script(keys=keys, args=args)
+            answers = await self._line.ask(*commands)
+            for answer in answers:
+                if isinstance(answer, RedisError):
+                    raise answer
+            return answers
 
     def pubsub(self) -> PubSub:
         """A connection of its own to subscribe on; common/subscriber.py is its one user."""
@@ -262,31 +268,28 @@ class Bus:
         """A worker's sign of life, in one round trip: renews its lease (whoever holds it: look at the answer), notes it
         in the roster, reads Redis' clock, and which of `kinds` are watched."""
         sent_at = time.monotonic()
-        with self.reaching() as redis:
-            pipeline = redis.pipeline(transaction=False)
-            pipeline.getex(self.keys.lease(host, worker), px=ttl_ms)
-            pipeline.time()
-            self._note_seen(pipeline, host, worker, about)
-            for kind in kinds:
-                pipeline.exists(self.keys.watch(host, kind))
-                pipeline.exists(self.keys.watch(None, kind))
-            holder, time_said, _, _, *exist = await pipeline.execute()
+        holder, time_said, _, _, *exist = await self._ask(
+            ("GETEX", self.keys.lease(host, worker), "PX", ttl_ms),
+            ("TIME",),
+            *self._seen_now(host, worker, about),
+            *(("EXISTS", self.keys.watch(place, kind)) for kind in kinds for place in (host, None)),
+        )
         self._note_time(time_said, sent_at)
         watched = frozenset(kind for kind, *keys in zip(kinds, exist[::2], exist[1::2], strict=True) if any(keys))
         return Beat(holder, watched)
 
     async def note_seen(self, host: str, worker: Worker, about: About) -> None:
         """Says that a host's worker is, or was, there, and forgets who has not been for a week."""
-        with self.reaching() as redis:
-            pipeline = redis.pipeline(transaction=False)
-            self._note_seen(pipeline, host, worker, about)
-            long_ago = self.clock.now_ms() - ROSTER_TTL_MS
-            pipeline.zremrangebyscore(self.keys.seen(worker), "-inf", long_ago)
-            await pipeline.execute()
+        long_ago = self.clock.now_ms() - ROSTER_TTL_MS
+        await self._ask(
+            *self._seen_now(host, worker, about), ("ZREMRANGEBYSCORE", self.keys.seen(worker), "-inf", long_ago)
+        )
 
-    def _note_seen(self, pipeline: Pipeline, host: str, worker: Worker, about: About) -> None:
-        pipeline.zadd(self.keys.seen(worker), {host: self.clock.now_ms()})
-        pipeline.hset(self.keys.about(worker), host, about.to_json())
+    def _seen_now(self, host: str, worker: Worker, about: About) -> tuple[Command, Command]:
+        return (
+            ("ZADD", self.keys.seen(worker), self.clock.now_ms(), host),
+            ("HSET", self.keys.about(worker), host, about.to_json()),
+        )
 
     async def read_roster(self) -> RosterReading:
         """Every host's workers, in one round trip, however many hosts there are."""
@@ -322,9 +325,9 @@ class Bus:
                     logger.warning("ignoring what %s of %s says of itself: %s", worker, host, error)
         return found
 
-    def _note_time(self, said: tuple[int, int], sent_at: float) -> int:
+    def _note_time(self, said: Sequence[bytes | int], sent_at: float) -> int:
         """Redis' time in ms, from the answer to TIME."""
-        seconds, micros = said
+        seconds, micros = map(int, said)
         self.clock.note(seconds * 1000 + micros / 1000, sent_at, time.monotonic())
         return seconds * 1000 + micros // 1000
 

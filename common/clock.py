@@ -39,13 +39,14 @@ class RedisClock:
 
 
 def phase_of(name: str) -> float:
-    """0 to 1, always the same for a name: where on a clock's face what bears it has its place. So a host's timers go
-    off together, in few wake-ups, and those of many hosts do not. Pure."""
-    return zlib.crc32(name.encode()) / 2**32
+    """Seconds, always the same for a name: where on a clock's face what bears it has its place. So the timers of a host
+    go off together, in few wake-ups, and those of many hosts do not. Pure."""
+    return zlib.crc32(name.encode()) / 1000
 
 
-def next_tick(interval_s: float, phase: float, now_s: float) -> float:
-    """The next time, later than now, that is a whole number of intervals and the phase away from 0. Pure."""
-    offset_s = phase * interval_s
+def next_tick(interval_s: float, phase_s: float, now_s: float) -> float:
+    """The next time, later than now, that is a whole number of intervals and the phase away from 0. Where one interval
+    is a multiple of another, its ticks are among the other's. Pure."""
+    offset_s = phase_s % interval_s
     tick_s = offset_s + interval_s * (math.floor((now_s - offset_s) / interval_s) + 1)
     return tick_s if tick_s > now_s else tick_s + interval_s

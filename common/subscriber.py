@@ -25,8 +25,6 @@ from common.telemetry import bus_reconnects
 
 logger = logging.getLogger(__name__)
 
-_READ_S = 4.0
-"""A canary comes earlier, so this hardly ever passes."""
 _BATCH = 500
 
 
@@ -50,16 +48,17 @@ class Subscriber:
         *,
         canary_every_s: float = 2.0,
         silence_s: float = 6.0,
-        phase: float = 0.0,
+        phase_s: float = 0.0,
     ) -> None:
-        """`phase`: when the canary sings, see common/clock.py."""
+        """`phase_s`: when the canary sings, see common/clock.py."""
         self._bus = bus
         self._canary = canary
         self._on_message = on_message
         self._on_subscribed = on_subscribed
         self._canary_every_s = canary_every_s
+        self._read_s = 2 * canary_every_s  # a canary comes earlier, so this hardly ever passes
         self._silence_s = silence_s
-        self._phase = phase
+        self._phase_s = phase_s
         self._wanted: frozenset[str] = frozenset()
         self._wanted_changed = asyncio.Event()
         self._confirmed: set[str] = set()
@@ -104,6 +103,8 @@ class Subscriber:
             except* Exception:
                 bus_reconnects.labels("unexpected").inc()
                 logger.exception("subscriber failed; connecting again")
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # which a task group swallows that has errors too
             backoff.note_healthy(time.monotonic() - began)
             await asyncio.sleep(backoff.next_delay())
 
@@ -113,9 +114,10 @@ class Subscriber:
             async with asyncio.TaskGroup() as tasks:
                 with self._bus.reaching():
                     await pubsub.ssubscribe(self._canary)
-                tasks.create_task(self._read(pubsub), name="subscriber read")
                 tasks.create_task(self._follow_wanted(pubsub), name="subscriber follow")
                 tasks.create_task(self._sing(), name="subscriber canary")
+                # No task: on Python 3.11, who only waits for a group counts as cancelled once one of it has failed.
+                await self._read(pubsub)
         finally:
             self._confirmed.clear()
             await pubsub.aclose()  # type: ignore[no-untyped-call]
@@ -124,10 +126,10 @@ class Subscriber:
         with self._bus.reaching():
             while True:
                 began = time.monotonic()
-                message = await pubsub.get_message(timeout=_READ_S)
+                message = await pubsub.get_message(timeout=self._read_s)
                 if message is not None:
                     self._take(message)
-                elif time.monotonic() - began < _READ_S / 2:
+                elif time.monotonic() - began < self._read_s / 2:
                     raise DeafError("dead-connection")
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -166,12 +168,11 @@ class Subscriber:
         listening_since = time.monotonic()
         while True:
             try:
-                with self._bus.reaching() as redis:
-                    await redis.spublish(self._canary, b"")
+                await self._bus.spublish(self._canary, b"")
             except BusError as error:
                 logger.debug("canary not sent: %s", error)
             now_s = time.monotonic()
-            await asyncio.sleep(next_tick(self._canary_every_s, self._phase, now_s) - now_s)
+            await asyncio.sleep(next_tick(self._canary_every_s, self._phase_s, now_s) - now_s)
             if time.monotonic() - max(self._heard_at, listening_since) > self._silence_s:
                 raise DeafError("canary-lost")
 

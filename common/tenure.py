@@ -2,12 +2,12 @@
 states that it publishes.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from common.bell import Bell
 from common.bus import Bus, Point
 from common.envelope import Version
 from common.errors import BusError
@@ -41,7 +41,8 @@ class Tenure:
         self._overdue_s = overdue_s
         self._due_at: dict[str, float] = {}
         self._first_due_at = time.monotonic() + overdue_s
-        self._beat_now = asyncio.Event()
+        self._news = Bell()
+        self._has_news = False
 
     def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
         """The job has got something done just now, and will again within so long. One that is late with any of its
@@ -72,16 +73,14 @@ class Tenure:
     def _tell(self, about: About) -> None:
         if about != self._about:
             self._about = about
-            self._beat_now.set()
+            self._has_news = True
+            self._news.ring()
 
-    async def wait_for_beat(self, at_most_s: float) -> None:
+    async def wait_for_beat(self, by_s: float) -> None:
         """Until the next beat is due, or at once when there is something else to tell."""
-        try:
-            async with asyncio.timeout(at_most_s):
-                await self._beat_now.wait()
-        except TimeoutError:
-            pass
-        self._beat_now.clear()
+        if not self._has_news:
+            await self._news.rings_by(by_s)
+        self._has_news = False
 
 
 class Interest:
@@ -92,7 +91,7 @@ class Interest:
         self._stale_after_s = stale_after_s
         self._read: frozenset[StateKind] = frozenset()
         self._woken_at_s: dict[StateKind, float] = {}
-        self._changed = asyncio.Event()
+        self._changed = Bell()
 
     def has(self, kind: StateKind) -> bool:
         woken_at_s = self._woken_at_s.get(kind, float("-inf"))
@@ -107,13 +106,12 @@ class Interest:
         self._woken_at_s[kind] = time.monotonic()
         self._tell()
 
-    async def change(self) -> None:
-        """Until something has changed, or may have."""
-        await self._changed.wait()
+    async def changes_by(self, by_s: float) -> bool:
+        """True as soon as something has changed, or may have; False at that time of the loop's clock."""
+        return await self._changed.rings_by(by_s)
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._changed.ring()
 
 
 class StatePublisher:

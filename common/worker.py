@@ -8,7 +8,6 @@ an error, not a stand-by.
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -22,9 +21,11 @@ from common.envelope import unwrap
 from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
 from common.health import Health, write
 from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, Worker
+from common.models import ActionVerb
 from common.outage import Outage
 from common.protocol import Expected
-from common.roster import About
+from common.roster import About, Labels
+from common.setting_kinds import parse_host_labels
 from common.settings import WorkerSettings
 from common.subscriber import Subscriber
 from common.telemetry import lease_held, malformed
@@ -32,6 +33,8 @@ from common.tenure import OVERDUE_S, Tenure
 
 logger = logging.getLogger(__name__)
 
+_BEATS_A_CANARY = 5
+"""What a deaf worker does not hear, its next beat finds: to notice that it is deaf is not urgent."""
 
 # One step: whoever holds the lease renews it, and whoever finds it free, or left by an earlier life, takes it.
 _HOLD = """
@@ -64,10 +67,12 @@ class HostWorker:
         overdue_s: float = OVERDUE_S,
         expected: Expected = "always",
         run_dir: Path | None = None,
+        labels: Labels = (),
+        actions: tuple[ActionVerb, ...] | None = None,
     ) -> None:
         """`instance` names this process across its restarts: one that comes back takes its own lease over at once.
         `renew_s`: between two signs of life; the lease lasts LEASE_BEATS of them. `overdue_s`: a job that has got
-        nothing done for this long is told to be stalled."""
+        nothing done for this long is told to be stalled. `labels`, `actions`: see About."""
         self._bus = bus
         self._host = host
         self._worker: Worker = worker
@@ -75,19 +80,21 @@ class HostWorker:
         self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
         self._lease_ttl_ms = lease_ttl_ms or round(LEASE_BEATS * renew_s * 1000)
-        self._about = About(beat_ms=round(renew_s * 1000), expected=expected)
+        self._about = About(beat_ms=round(renew_s * 1000), expected=expected, labels=labels, actions=actions)
         self._kinds = tuple(kind for kind in STATE_KINDS if PUBLISHED_BY[kind] == worker)
         self._overdue_s = overdue_s
         self._run_dir = run_dir
         self._health_file = Outage(f"the directory for health files {run_dir}", logger)
         self._refusals = Outage(f"Redis' consent to the work of {worker} on {host}", logger)
-        self._phase = phase_of(host)
+        self._phase_s = phase_of(host)
         self._key = bus.keys.lease(host, worker)
         self._hold = bus.script(_HOLD)
         self._release = bus.script(_RELEASE)
 
     @classmethod
-    def of(cls, settings: WorkerSettings, bus: Bus, worker: Worker) -> Self:
+    def of(
+        cls, settings: WorkerSettings, bus: Bus, worker: Worker, actions: tuple[ActionVerb, ...] | None = None
+    ) -> Self:
         return cls(
             bus,
             settings.host_id,
@@ -96,6 +103,8 @@ class HostWorker:
             renew_s=settings.beat,
             expected=settings.expected,
             run_dir=settings.run_dir,
+            labels=tuple(parse_host_labels(settings.host_labels).items()),
+            actions=actions,
         )
 
     async def run(self, job: Callable[[Tenure], Awaitable[None]]) -> None:
@@ -117,6 +126,8 @@ class HostWorker:
             finally:
                 lease_held.labels(self._worker).set(0)
                 await self._leave(tenure)
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # which a task group swallows that has errors too
             backoff.note_healthy(asyncio.get_running_loop().time() - began)
             await asyncio.sleep(backoff.next_delay())
 
@@ -145,8 +156,8 @@ class HostWorker:
             except BusError as error:
                 self._note(error)
                 self._say(Health(self._worker, "without Redis"))
-            now_s = time.monotonic()
-            await tenure.wait_for_beat(next_tick(self._renew_s, self._phase, now_s) - now_s)
+            now_s = asyncio.get_running_loop().time()
+            await tenure.wait_for_beat(next_tick(self._renew_s, self._phase_s, now_s))
 
     async def _listen(self, tenure: Tenure) -> None:
         """Hears at once that somebody has begun to watch; the next beat would find it too."""
@@ -162,9 +173,9 @@ class HostWorker:
             self._bus.keys.canary(f"{self._host}.{self._worker}.{self._instance}"),
             hear,
             lambda channel: None,
-            canary_every_s=self._renew_s,
-            silence_s=LEASE_BEATS * self._renew_s,
-            phase=self._phase,
+            canary_every_s=_BEATS_A_CANARY * self._renew_s,
+            silence_s=3 * _BEATS_A_CANARY * self._renew_s,
+            phase_s=self._phase_s,
         )
         subscriber.want(channels)
         await subscriber.run()

@@ -17,6 +17,7 @@ from functools import partial
 from http import HTTPStatus
 
 from common.bus import Bus
+from common.clock import phase_of
 from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError, DockerVersionError
 from common.host_id import ask_host_id
@@ -105,7 +106,7 @@ async def collect_containers(
     times: Times = Times(),
 ) -> None:
     """A tenure's job: never returns. Usage is sampled every `fast_s` while somebody watches it, every `slow_s` else."""
-    feed = EventFeed(docker)
+    feed = EventFeed(docker, phase_s=phase_of(tenure.host))
     chronicle = Chronicle(tenure, docker, await last_told(tenure.bus, tenure.host))
     rounds = _Rounds(tenure, docker, guard, Inventory(label_filter), feed, chronicle, times)
     async with asyncio.TaskGroup() as tasks:

@@ -8,7 +8,9 @@ nobody has to let us look.
 
 import logging
 import os
+import select
 import stat
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,11 +40,18 @@ class DisksReading:
     def __init__(self, proc: Path = OWN_PROC, root: Path = OWN_ROOT) -> None:
         self._proc = proc
         self._root = str(root)
+        self._table = MountTable()
+        self._types: frozenset[str] = frozenset()
+        self._found: Mounts | None = None
         self._said: set[str] = set()
 
     def __call__(self) -> tuple[Disk, ...]:
         """Raises OSError, and MalformedError."""
-        found = one_mount_a_device(self._root, self._mounts())
+        types = parse_device_file_systems(text_of(self._proc / "filesystems")) if psutil.LINUX else frozenset()
+        if self._table.has_changed() or types != self._types or self._found is None:
+            self._found, self._types = None, types
+            self._found = one_mount_a_device(self._root, self._mounts(types))
+        found = self._found
         for path in found.closed:
             self._say(f"the disk at {printable(path)!r} is left out: a folder above it may not be entered")
         disks = []
@@ -57,11 +66,10 @@ class DisksReading:
                 )
         return tuple(bounded(disks, "disks"))
 
-    def _mounts(self) -> Iterable[Mount]:
+    def _mounts(self, on_devices: frozenset[str]) -> Iterable[Mount]:
         if not psutil.LINUX:
             partitions = psutil.disk_partitions(all=False)
             return [Mount(found.device, found.mountpoint, found.fstype) for found in partitions]
-        on_devices = parse_device_file_systems(text_of(self._proc / "filesystems"))
         mounts = below(self._root, parse_mountinfo(text_of(_OWN_MOUNTS)))
         if self._root != str(OWN_ROOT):
             self._judge(mounts)
@@ -79,6 +87,25 @@ class DisksReading:
         if what not in self._said and len(self._said) < MOST_LISTED:
             self._said.add(what)
             logger.info("%s", what)
+
+
+class MountTable:
+    """Whether our own mounts are as they were. To read them all takes milliseconds where containers run."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+        self._poll = select.poll() if psutil.LINUX else None
+
+    def has_changed(self) -> bool:
+        """Since the last time, or perhaps; True at the first. Raises OSError."""
+        if self._poll is None:
+            return True
+        if self._descriptor is None:
+            self._descriptor = os.open(_OWN_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._poll.register(self._descriptor, select.POLLPRI)
+            return True
+        return bool(self._poll.poll(0))  # the kernel notes it for each open file (proc_pid_mounts(5))
 
 
 class Mounts(NamedTuple):

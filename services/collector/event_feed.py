@@ -11,6 +11,7 @@ from collections import deque
 from prometheus_client import Counter
 
 from common.backoff import Backoff
+from common.clock import next_tick
 from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError, MalformedError
 from common.outage import Outage
@@ -38,12 +39,15 @@ class EventFeed:
         ping_every_s: float = PING_EVERY_S,
         ping_within_s: float = PING_WITHIN_S,
         most_waiting: int = MOST_WAITING,
+        phase_s: float = 0.0,
     ) -> None:
-        """A feed that has been silent for `ping_every_s` asks the engine whether it lives."""
+        """A feed that has been silent for `ping_every_s` asks the engine whether it lives. `phase_s`: when, see
+        common/clock.py."""
         self._docker = docker
         self._ping_every_s = ping_every_s
         self._ping_within_s = ping_within_s
         self._most_waiting = most_waiting
+        self._phase_s = phase_s
         self._lines: deque[bytes] = deque()
         self._read: list[EngineEvent] = []
         self._until_ns: int | None = None
@@ -138,7 +142,8 @@ class EventFeed:
         """Ends, with an error, when the engine does not answer."""
         while True:
             self._silent = True
-            await asyncio.sleep(self._ping_every_s)
+            now_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(next_tick(self._ping_every_s, self._phase_s, now_s) - now_s)
             if self._silent:
                 try:
                     await self._docker.ping(self._ping_within_s)

@@ -17,7 +17,7 @@ import psutil
 
 from common.models import Cpu, Disk, DiskIo, HostMetrics, Memory, NetworkInterface, Swap, Temperature
 from services.collector.disks import DisksReading
-from services.collector.probe import Part, Probe, Reader
+from services.collector.probe import Part, Reader
 from services.collector.readings import (
     CpuReading,
     DiskIoReading,
@@ -30,7 +30,7 @@ from services.collector.readings import (
 )
 
 PROBE_DEADLINE_S = 1.0
-SLOW_EVERY_S = 5.0
+SLOW_EVERY_S = 10.0
 
 _NO_SWAP = Swap(total_bytes=0, used_bytes=0, percent=0.0)
 _NO_DISK_IO = DiskIo(read_bytes_per_sec=0.0, write_bytes_per_sec=0.0)
@@ -80,12 +80,12 @@ class HostSampler:
         self._cpu = Part("cpu", readings.cpu)
         self._memory = Part("memory", readings.memory)
         self._swap = Part("swap", readings.swap)
-        self._disks = Probe("disks", readings.disks, deadline_s, slow_every_s)
+        self._disks = Part("disks", readings.disks)
         self._disk_io = Part("diskIo", readings.disk_io)
         self._network = Part("network", readings.network)
-        self._temperatures = Probe("temperatures", readings.temperatures, deadline_s, slow_every_s)
+        self._temperatures = Part("temperatures", readings.temperatures)
         self._uptime_sec = Part("uptimeSec", readings.uptime_sec)
-        self._processes = Probe("processes", readings.processes, deadline_s, slow_every_s)
+        self._processes = Part("processes", readings.processes)
         self._parts: tuple[Part[Any], ...] = (
             self._cpu,
             self._memory,
@@ -99,7 +99,7 @@ class HostSampler:
         )
         quick = (self._cpu, self._memory, self._swap, self._disk_io, self._network, self._uptime_sec)
         slow = (self._disks, self._temperatures, self._processes)
-        self._readers = (Reader(quick, deadline_s), *(probe.reader for probe in slow))
+        self._readers = (Reader(quick, deadline_s), *(Reader([part], deadline_s, slow_every_s) for part in slow))
 
     async def sample(self) -> HostMetrics | None:
         """Within the deadline. None while CPU or memory have not been read yet, and so always at the first call, which

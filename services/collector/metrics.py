@@ -63,4 +63,5 @@ async def collect_metrics(tenure: Tenure, sampler: HostSampler, fast_s: float, s
             points = history.points(sampled_at, data, pace.interval_s)
             await publisher.publish(encode, points, next_within_s=pace.interval_s)
         await pace.wait()
-        await asyncio.sleep(began_s + gap_s - now_s())  # a wake-up may come right after a sample
+        if (early_s := began_s + gap_s - now_s()) > 0:  # a wake-up may come right after a sample
+            await asyncio.sleep(early_s)

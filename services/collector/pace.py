@@ -22,7 +22,7 @@ class Pace:
         self._kind = kind
         self._fast_s = fast_s
         self._slow_s = max(fast_s, slow_s)
-        self._phase = phase_of(tenure.host)
+        self._phase_s = phase_of(tenure.host)
         self._was_watched = self.is_watched
 
     @property
@@ -43,14 +43,6 @@ class Pace:
             if began:
                 return
             interval_s = self._fast_s if watched else self._slow_s
-            due_s = next_tick(interval_s, self._phase, now_s()) if math.isfinite(interval_s) else math.inf
-            if not await self._changes_by(due_s):
+            due_s = next_tick(interval_s, self._phase_s, now_s()) if math.isfinite(interval_s) else math.inf
+            if not await self._interest.changes_by(due_s):
                 return
-
-    async def _changes_by(self, due_s: float) -> bool:
-        try:
-            async with asyncio.timeout_at(due_s if math.isfinite(due_s) else None):
-                await self._interest.change()
-        except TimeoutError:
-            return False
-        return True

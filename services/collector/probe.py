@@ -1,17 +1,20 @@
 """Parts of a host, read in threads with a deadline, so that one that hangs holds up nothing else.
 
-A read that hangs (a dead disk, a broken sensor) cannot be ended, only left behind: at most one thread of a reader waits
-in it, and the reader asks again only after it came back. What cannot hang but with the whole machine may share a
-reader, for a thread costs more than such a part.
+A read that hangs (a dead disk, a broken sensor) cannot be ended, only left behind: a reader's one thread waits in it,
+and the reader asks again only after it came back. What cannot hang but with the whole machine may share a reader, for a
+thread costs more than such a part.
 """
 
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from common.bell import Bell
 from common.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ class Part(Generic[T]):
 
 
 class Reader:
-    """Reads its parts one after the other in a thread, never in two at a time; each read may keep state."""
+    """Reads its parts one after the other in a thread of its own; each read may keep state."""
 
     def __init__(self, parts: Sequence[Part[Any]], deadline_s: float, every_s: float = 0.0) -> None:
         """`deadline_s`: for all of them together. What was read well is read again after `every_s`, not earlier."""
@@ -61,6 +64,12 @@ class Reader:
         self._asked_at_s = float("-inf")
         self._call: _Call | None = None
         self._stuck = False
+        self._thread: _Thread | None = None
+
+    def close(self) -> None:
+        """Ends the thread; one that hangs, once it is back. Not needed where nothing refers to this any more."""
+        if self._thread is not None:
+            self._thread.end()
 
     def ask(self) -> None:
         """Begins to read, unless an earlier read hangs or the values are young enough. Raises nothing."""
@@ -77,6 +86,12 @@ class Reader:
         self._stuck = False
         self._asked_at_s = now_s
         self._call = _Call(self.parts)
+        try:
+            self._thread = self._thread or _Thread(f"probe {self.parts[0].part}")
+        except RuntimeError as error:  # the system has no thread to give
+            self._call.fail(error)
+        else:
+            self._thread.begin(self._call.work)
 
     async def answer(self) -> None:
         """Until what was asked is read, or the deadline has passed; at once while an earlier read hangs."""
@@ -99,21 +114,29 @@ class Reader:
         return all(part.fresh for part in self.parts)
 
 
-class Probe(Part[T]):
-    """A part with a reader of its own."""
+class Probe(Reader, Generic[T]):
+    """A reader of one part."""
 
     def __init__(self, part: str, read: Callable[[], T | None], deadline_s: float, every_s: float = 0.0) -> None:
-        super().__init__(part, read)
-        self.reader = Reader([self], deadline_s, every_s)
+        self._part = Part(part, read)
+        super().__init__([self._part], deadline_s, every_s)
+
+    @property
+    def value(self) -> T | None:
+        return self._part.value
+
+    @property
+    def fresh(self) -> bool:
+        return self._part.fresh
 
     async def refresh(self) -> None:
         """Takes the deadline at most, and no time while an earlier read hangs. Raises nothing."""
-        self.reader.ask()
-        await self.reader.answer()
+        self.ask()
+        await self.answer()
 
 
 class _Call:
-    """One round of reads in a thread."""
+    """One round of reads."""
 
     def __init__(self, parts: Sequence[Part[Any]]) -> None:
         self.returned = False
@@ -123,23 +146,19 @@ class _Call:
         """So many of them have been taken."""
         self._reads = [part.read for part in parts]
         self._loop = asyncio.get_running_loop()
-        self._done = asyncio.Event()
-        # A daemon: the process ends although it hangs. Made for each call, for 0.1 ms buys that there is no pool to
-        # look after, and none whose threads are all stuck.
-        thread = threading.Thread(target=self._work, name=f"probe {parts[0].part}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system has no thread to give
-            self.outcomes = [(None, error)] * len(parts)
-            self.returned = True
-            self._done.set()
+        self._bell = Bell()
 
     async def wait_until(self, by_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(by_s):
-                await self._done.wait()
+        if not self.returned:
+            await self._bell.rings_by(by_s)
 
-    def _work(self) -> None:
+    def fail(self, error: Exception) -> None:
+        """Nothing can be read now."""
+        self.outcomes = [(None, error)] * len(self._reads)
+        self.returned = True
+
+    def work(self) -> None:
+        """Reads, in the reader's thread."""
         try:
             for read in self._reads:
                 try:
@@ -149,4 +168,24 @@ class _Call:
         finally:
             self.returned = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._done.set)
+                self._loop.call_soon_threadsafe(self._bell.ring)
+
+
+class _Thread:
+    """Does one work after the other, and ends with what holds it. A daemon: the process ends although it hangs."""
+
+    def __init__(self, name: str) -> None:
+        """Raises RuntimeError where the system has no thread to give."""
+        self._works: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=_do, args=(self._works,), name=name, daemon=True).start()
+        self.end = weakref.finalize(self, self._works.put, None)
+        self.end.atexit = False
+
+    def begin(self, work: Callable[[], None]) -> None:
+        self._works.put(work)
+
+
+def _do(works: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (work := works.get()) is not None:
+        work()
+        del work  # it refers to what it is for, which may be about to go

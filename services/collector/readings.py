@@ -18,6 +18,7 @@ from typing import TypeVar
 import psutil
 
 from common.models import Cpu, DiskIo, Memory, NetworkInterface, Swap, Temperature
+from services.collector.kernel_files import contents
 from services.collector.procfs import (
     parse_core_times,
     parse_disk_stats,
@@ -200,8 +201,7 @@ def read_processes(proc: Path = OWN_PROC) -> int:
 
 def text_of(path: Path) -> str:
     """What procfs.py takes: any bytes, and line ends untouched."""
-    with open(path, "rb", buffering=0) as file:
-        return file.readall().decode("utf-8", "surrogateescape")
+    return contents(path).decode("utf-8", "surrogateescape")
 
 
 def printable(name: str) -> str:

@@ -85,6 +85,7 @@ class UsageSampler:
     def close(self) -> None:
         """Closes all descriptors; where a reading hangs, once it returns."""
         self._groups.close()
+        self._probe.close()
 
     def _row(self, running: Running, seen: Seen, told: Told, runs: "Mapping[str, _Run]") -> UsageRow:
         found: UsageCounters | Stats | Missing | None = told.get(running.id, seen.get(running.id))

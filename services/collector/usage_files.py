@@ -26,21 +26,20 @@ from services.collector.cgroups import (
     parse_total_bytes,
     parse_traffic,
 )
+from services.collector.kernel_files import contents, read_again
 from services.collector.rates import Counters, UsageCounters
 
 logger = logging.getLogger(__name__)
 
 MOST_DESCRIPTORS = 8192
 
-_DESCRIPTORS_EACH = 6
+_DESCRIPTORS_EACH = 7
+
+_SMALL_BYTES = 256
+"""Most files are one number, for which a large buffer costs more than the read."""
 
 ALL_EVERY_S = 10.0
 """How old that may be which is not read at each sample (see GroupReading)."""
-
-_CHUNK = 16_384
-_SURELY_WHOLE = 3072
-"""Where the kernel writes a file in pieces, each is almost a page or more: a shorter answer is the whole file."""
-_MOST_BYTES = 1_048_576
 
 T = TypeVar("T")
 
@@ -95,7 +94,7 @@ class GroupReading:
     network of a dead container alive.
 
     What a cheaper sign shows to be as it was is not read, but for `all_every_s` at most, since no sign is certain:
-    - Anything but the CPU's use, while that stands still and the last reading found no traffic or I/O. The kernel
+    - Anything but the CPU's use, while that stands still and the last look found no traffic or I/O. The kernel
       reclaims memory and writes back later without the container, forwards for it, and takes what it never asks for
       (broadcasts): that is noticed late, told as the average of the time without a look, and then followed sample by
       sample.
@@ -165,7 +164,7 @@ class GroupReading:
         MalformedError."""
         with ExitStack() as descriptors:
             process = _open(f"{self._proc}/{running.pid}", descriptors, os.O_DIRECTORY)
-            groups = parse_groups(os.fsdecode(_contents("cgroup", process)), running.id)
+            groups = parse_groups(os.fsdecode(contents("cgroup", process)), running.id)
             unified_mount = "" if os.path.exists(f"{self._cgroup}/cgroup.controllers") else "unified"
             files = group_files(groups, unified_mount) if groups else None
             if files is None:
@@ -185,7 +184,7 @@ class GroupReading:
             return
         self._total_due_s = now_s + self._all_every_s
         try:
-            self._total_bytes = parse_total_bytes(_contents(f"{self._proc}/meminfo"))
+            self._total_bytes = parse_total_bytes(contents(f"{self._proc}/meminfo"))
         except (OSError, MalformedError):
             self._total_bytes = None  # so that it is not known either what having no limit means
 
@@ -212,9 +211,12 @@ class _Opened:
         self._inactive = _kept(files.inactive, root, descriptors)
         self._pids = _kept(files.pids, root, descriptors)
         self._io = _kept(files.io, root, descriptors)
-        self._limit_file = files.limit and files.limit._replace(path=f"{root}/{files.limit.path}")
-        self._all_due_s = float("-inf")
+        self._limit = _kept(files.limit, root, descriptors)
         self._all_every_s = all_every_s
+        self._rest_due_s = float("-inf")
+        """When more than the CPU's use is to be read, if not earlier."""
+        self._memory_due_s = float("-inf")
+        """When the limit is, and what memory is made of."""
         self._last = UsageCounters(float("-inf"))
         """What was read when more than the CPU's use was."""
         self._moves = True
@@ -222,6 +224,8 @@ class _Opened:
         self._memory_bytes: int | None = None
         self._inactive_bytes = 0
         self._limit_bytes: int | None = None
+        self._traffic: Counters = (0, 0)
+        self._traffic_text = b""
 
     def close(self) -> None:
         self.descriptors.close()
@@ -238,14 +242,15 @@ class _Opened:
             return None
         last = self._last
         worked = cpu_ns is None or cpu_ns != last.cpu_ns
-        all_due = at_s >= self._all_due_s
-        if not (worked or self._moves or all_due):
+        if not worked and not self._moves and at_s < self._rest_due_s:
             return UsageCounters(at_s, *last[1:-1])
-        if all_due:
-            self._all_due_s = at_s + self._all_every_s
-            self._limit_bytes = _known(self._read_limit)
+        self._rest_due_s = at_s + self._all_every_s
+        memory_due = at_s >= self._memory_due_s
+        if memory_due:
+            self._memory_due_s = at_s + self._all_every_s
+            self._limit_bytes = self._limit.known() if self._limit else None
         memory_bytes = self._memory.known() if self._memory else None
-        if all_due or memory_bytes != self._memory_bytes:
+        if memory_due or memory_bytes != self._memory_bytes:
             self._memory_bytes = memory_bytes
             self._inactive_bytes = (self._inactive.known() or 0) if self._inactive else 0
         self._last = now = UsageCounters(
@@ -261,11 +266,11 @@ class _Opened:
         self._moves = now.traffic != last.traffic or now.io != last.io
         return now
 
-    def _read_limit(self) -> int | None:
-        return self._limit_file.parse(_contents(self._limit_file.path)) if self._limit_file else None
-
     def _read_traffic(self) -> Counters:
-        return parse_traffic(_contents("net/dev", self._network))
+        text = contents("net/dev", self._network)
+        if text != self._traffic_text:
+            self._traffic, self._traffic_text = parse_traffic(text), text
+        return self._traffic
 
 
 class _Kept(Generic[T]):
@@ -274,13 +279,17 @@ class _Kept(Generic[T]):
     def __init__(self, file: GroupFile[T], root: str, descriptors: ExitStack) -> None:
         self._parse = file.parse
         self._descriptor = _open(f"{root}/{file.path}", descriptors)
+        self._is_small = True
         self._last: tuple[bytes, T] | None = None
 
     def read(self) -> T:
         """Raises OSError and MalformedError."""
-        text = os.pread(self._descriptor, _CHUNK, 0)
-        if len(text) > _SURELY_WHOLE:
-            text = _whole(self._descriptor, text)
+        text = b""
+        if self._is_small:
+            text = os.pread(self._descriptor, _SMALL_BYTES, 0)
+            self._is_small = len(text) < _SMALL_BYTES
+        if not self._is_small:
+            text = read_again(self._descriptor)
         last = self._last
         if last is not None and last[0] == text:
             return last[1]
@@ -313,25 +322,6 @@ def _open(path: str, descriptors: ExitStack, flags: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | flags)
     descriptors.callback(os.close, descriptor)
     return descriptor
-
-
-def _contents(path: str, folder: int | None = None) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY, dir_fd=folder)
-    try:
-        return _whole(descriptor, os.pread(descriptor, _CHUNK, 0))
-    finally:
-        os.close(descriptor)
-
-
-def _whole(descriptor: int, text: bytes) -> bytes:
-    """With what follows the file's first piece."""
-    if len(text) <= _SURELY_WHOLE:
-        return text
-    while more := os.pread(descriptor, _CHUNK, len(text)):
-        text += more
-        if len(text) > _MOST_BYTES:
-            raise MalformedError("cgroup", f"a file of more than {_MOST_BYTES} bytes")
-    return text
 
 
 _said: set[str] = set()

@@ -216,3 +216,20 @@ def bus_keepalive() -> dict[str, object]:
     from common.bus import _keepalive
 
     return _keepalive("redis://", 1)
+
+
+async def test_one_that_is_cancelled_ends_although_something_fails_at_that(bus: Bus) -> None:
+    listening: list[asyncio.Task[None]] = []
+
+    def fail(channel: str, payload: bytes) -> None:
+        listening[0].cancel()
+        raise RuntimeError("broken")
+
+    subscriber = Subscriber(bus, "fc:{edge.test}:canary", fail, lambda channel: None)
+    subscriber.want(["a"])
+    listening.append(asyncio.create_task(subscriber.run()))
+    await subscriber.subscribed("a")
+    await publish(bus, "a", b"1")
+    ended, _ = await asyncio.wait(listening, timeout=5)
+    assert ended
+    assert listening[0].cancelled()

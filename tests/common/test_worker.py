@@ -12,6 +12,8 @@ from common.envelope import Version, unwrap, wrap
 from common.errors import HostIdConflictError
 from common.health import Health, read
 from common.keys import Keys, StateKind
+from common.roster import About
+from common.settings import WorkerSettings
 from common.telemetry import lease_held, malformed, unpublished
 from common.tenure import StatePublisher, Tenure
 from common.worker import HostWorker, machine_id
@@ -101,6 +103,18 @@ async def test_a_worker_takes_the_lease_and_stands_in_the_roster(bus: Bus) -> No
 
         await eventually(seen)
     assert lease_held.labels("metrics")._value.get() == 0
+
+
+async def test_what_the_settings_say_of_the_host_stands_in_the_roster(bus: Bus) -> None:
+    settings = WorkerSettings(host_id=HOST, host_labels="env=prod, region=eu-1")
+    async with running(HostWorker.of(settings, bus, "executor", ("stop",)).run(Job())):
+
+        async def said() -> About | None:
+            return (await bus.read_roster()).about["executor"].get(HOST)
+
+        about = await eventually(said)
+    assert about.labels == (("env", "prod"), ("region", "eu-1"))
+    assert about.actions == ("stop",)
 
 
 async def test_a_lease_is_renewed_for_longer_than_its_time(bus: Bus) -> None:
@@ -205,6 +219,24 @@ async def test_whoever_leaves_says_so_in_the_roster(bus: Bus) -> None:
         await job.tenure()
     assert await holder(bus) is None
     assert await faults(bus, "metrics") == {HOST: "gone stopped"}
+
+
+async def test_a_worker_that_is_cancelled_ends_although_its_job_fails_at_that(bus: Bus) -> None:
+    began = asyncio.Event()
+
+    async def job(tenure: Tenure) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("broken")
+
+    task = asyncio.create_task(worker(bus).run(job))
+    await began.wait()
+    task.cancel()
+    ended, _ = await asyncio.wait([task], timeout=5)
+    assert ended
+    assert task.cancelled()
 
 
 async def test_a_worker_that_is_cancelled_ends_whatever_it_was_doing(bus: Bus) -> None:

@@ -1,12 +1,13 @@
 import logging
 import os
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
 from services.collector import disks
-from services.collector.disks import DisksReading, one_mount_a_device
+from services.collector.disks import DisksReading, MountTable, one_mount_a_device
 from services.collector.procfs import Mount
 
 ROOT_MOUNT = "133 115 254:0 / {root} ro,relatime{tags} - ext4 /dev/vda rw\n"
@@ -35,6 +36,7 @@ class Host:
         self._mountinfo = root / "mountinfo"
         (root / "proc/filesystems").write_text("nodev\tproc\nnodev\toverlay\n\text4\n\txfs\n")
         monkeypatch.setattr(disks, "_OWN_MOUNTS", self._mountinfo)
+        monkeypatch.setattr(MountTable, "has_changed", lambda table: True)  # the kernel's to tell
         self.mount(ROOT_MOUNT, PROC_MOUNT)
 
     def mount(self, *lines: str, tags: str = " master:1") -> None:
@@ -145,3 +147,25 @@ def test_this_machine_has_its_root_once_and_no_pseudo_file_system() -> None:
 def test_this_machines_devices_are_those_that_psutil_tells() -> None:
     told = {found.mountpoint for found in psutil.disk_partitions(all=False)}
     assert {disk.mount for disk in DisksReading()()} <= told
+
+
+@pytest.mark.skipif(not psutil.LINUX or os.geteuid() != 0, reason="only root mounts")
+def test_the_kernel_tells_when_mounts_have_changed(tmp_path: Path) -> None:
+    table = MountTable()
+    assert table.has_changed(), "at first nothing is known"
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path)], check=True)
+    try:
+        assert table.has_changed()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert table.has_changed()
+
+
+def test_mounts_are_looked_at_again_only_where_they_have_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = iter([True, False, True])
+    monkeypatch.setattr(MountTable, "has_changed", lambda table: next(changes))
+    read = host.reading()
+    assert [disk.mount for disk in read()] == ["/"]
+    host.mount(ROOT_MOUNT, PROC_MOUNT, DATA_MOUNT)
+    assert [disk.mount for disk in read()] == ["/"]
+    assert [disk.mount for disk in read()] == ["/", "/data"]

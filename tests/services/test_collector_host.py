@@ -330,8 +330,25 @@ async def test_wire_names_of_all_parts_are_known_to_stale() -> None:
     assert set(sample.stale) < set(wire)
 
 
+async def test_a_reader_has_one_thread_which_goes_with_it() -> None:
+    threads = set()
+
+    def read() -> int:
+        threads.add(threading.current_thread())
+        return 1
+
+    probe = Probe("number", read, deadline_s=5)
+    for _ in range(3):
+        await probe.refresh()
+    (thread,) = threads
+    assert thread.is_alive()
+    del probe
+    await eventually(lambda: not thread.is_alive())
+
+
 async def test_a_thread_that_comes_back_after_the_loop_ended_does_no_harm() -> None:
     disks = Stuck()
+    others = set(threading.enumerate())
 
     def in_a_loop_of_its_own() -> None:
         asyncio.run(sampler_of(Readings(disks=disks, disk_io=lambda: DISK_IO), deadline_s=0.05).sample())
@@ -340,4 +357,4 @@ async def test_a_thread_that_comes_back_after_the_loop_ended_does_no_harm() -> N
         await asyncio.to_thread(in_a_loop_of_its_own)
         assert disks.inside == 1
     await eventually(lambda: disks.inside == 0)
-    await eventually(lambda: not any(thread.name == "probe disks" for thread in threading.enumerate()))
+    await eventually(lambda: not any(thread.name == "probe disks" for thread in set(threading.enumerate()) - others))

@@ -196,10 +196,10 @@ def test_where_others_processes_are_closed_nothing_passes_for_the_largest(
 ) -> None:
     look = os.open
 
-    def refuse(path: str, flags: int) -> int:
-        if path.endswith("/1/stat"):
+    def refuse(path: str | os.PathLike[str], flags: int, *, dir_fd: int | None = None) -> int:
+        if str(path).endswith("/1/stat"):
             raise PermissionError(13, "Permission denied", path)
-        return look(path, flags)
+        return look(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError, match="hidepid"):

@@ -234,10 +234,10 @@ async def test_descriptors_are_bounded_and_closed_with_their_containers(
     containers = [running(f"{number:064x}", number) for number in range(1, 9)]
     for container in containers:
         tree.put(container)
-    sampler = samplers.at(tree, engine, most_descriptors=20)
+    sampler = samplers.at(tree, engine, most_descriptors=23)
     for _ in range(3):
         assert (await sample(sampler, *containers)).pids == (3,) * 8
-        assert len(open_descriptors(tmp_path / "cgroup") + open_descriptors(tmp_path / "proc")) == 18
+        assert len(open_descriptors(tmp_path / "cgroup") + open_descriptors(tmp_path / "proc")) == 21
     await sample(sampler, *containers[1:4])
     assert len(open_descriptors(tree.proc)) == 3
     assert (await sample(sampler)).ids == ()
