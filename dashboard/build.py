@@ -79,6 +79,7 @@ def install(*, everything: bool) -> None:
         return
     what = () if everything else ("--omit=dev",)
     _run("installing its packages", *_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *what)
+    INSTALLED.parent.mkdir(exist_ok=True)
     INSTALLED.write_text(f"{'all' if everything else 'build'} {lock}", "utf-8")
 
 
