@@ -1,15 +1,15 @@
 """Signing in on the page, against a real edge that wants it."""
 
+import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from common.bus import Bus
 from common.tokens import make_token
 from services.embedded import EmbeddedServer
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.pages import Page, button, chromium, connection, expect_off, go, opened, row, tile
 from tests.edges import RunningEdge, fake_host, running_edge
 from tests.samples import ID_A, container
 
@@ -25,43 +25,63 @@ async def edge(valkey: EmbeddedServer, bus: Bus) -> AsyncIterator[RunningEdge]:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield await browser.new_page()
-        await browser.close()
+async def page(edge: RunningEdge) -> AsyncIterator[Page]:
+    async with chromium() as browser, opened(browser, edge.http) as page:
+        yield page
 
 
-async def sign_in(page: Any, token: str) -> None:
-    await page.get_by_label("Sign in").fill(token)
-    await page.get_by_role("button", name="Sign in").click()
+async def sign_in(page: Page, token: str) -> None:
+    await page.get_by_label("Token").fill(token)
+    await button(page, "Sign in").click()
 
 
-async def test_the_page_asks_for_a_token_and_says_what_is_wrong_with_one(edge: RunningEdge, page: Any) -> None:
-    await page.goto(edge.http)
-    await expect(page.get_by_label("Sign in")).to_be_focused()
+async def test_the_page_asks_for_a_token_and_says_what_is_wrong_with_one(page: Page) -> None:
+    problem = page.get_by_role("alert")
+    await expect(page.get_by_label("Token")).to_be_focused()
     await expect(page.get_by_text("web-1")).to_have_count(0)
+    await expect(page.get_by_role("navigation")).to_have_count(0)
+    # Nobody has tried yet: nobody is to be accused.
+    await expect(problem).to_be_empty()
+    await sign_in(page, "nonsense")
+    await expect(problem).to_contain_text("This is no token")
     await sign_in(page, make_token(SECRET.encode(), "ops", "operator", -1))
-    await expect(page.get_by_text("has expired")).to_be_visible()
+    await expect(problem).to_contain_text("This token ran out")
+    await sign_in(page, make_token(b"another secret of thirty-two bytes", "ops", "operator", 60))
+    await expect(problem).to_contain_text("This token was not taken")
     await sign_in(page, make_token(SECRET.encode(), "ops", "operator", 60))
-    await expect(page.get_by_role("heading", name="web-1")).to_be_visible()
-    await expect(page.get_by_label("Sign in")).to_be_hidden()
-    assert "token" not in page.url
+    await expect(tile(page)).to_contain_text("12 %")
+    await expect(page.get_by_label("Token")).to_have_count(0)
+    assert "ey" not in page.url
     await page.reload()
-    await expect(page.get_by_role("heading", name="web-1")).to_be_visible()
+    await expect(tile(page)).to_contain_text("12 %")
 
 
-async def test_a_viewer_sees_and_has_no_button_that_works(edge: RunningEdge, page: Any) -> None:
-    await page.goto(edge.http)
+async def test_who_signs_out_leaves_nothing_in_the_tab(page: Page) -> None:
+    await sign_in(page, make_token(SECRET.encode(), "ops", "operator", 60))
+    await expect(tile(page)).to_be_visible()
+    await connection(page).click()
+    await expect(page.get_by_role("dialog", name="Connection")).to_contain_text("ops, operator")
+    await button(page, "Sign out").click()
+    await expect(page.get_by_label("Token")).to_be_focused()
+    await expect(page.get_by_text("web-1")).to_have_count(0)
+    assert await page.evaluate("sessionStorage.length + localStorage.length") == 0
+
+
+async def test_a_viewer_sees_and_has_no_button_that_works(page: Page) -> None:
     await sign_in(page, make_token(SECRET.encode(), "eve", "viewer", 60))
-    button = page.get_by_role("button", name="Restart web on web-1")
-    await expect(button).to_have_attribute("aria-disabled", "true")
-    await expect(button).to_have_attribute("title", "You are signed in as a viewer, who sees and does not act.")
+    await expect(tile(page)).to_be_visible()
+    await go(page, "Containers")
+    for verb in ("Stop", "Restart"):
+        await expect_off(button(row(page, "web"), f"{verb} web"), "your role, viewer, may look but not act")
+    await button(row(page, "web"), "More actions on web").click()
+    for item in await page.get_by_role("menuitem").all():
+        await expect(item).to_have_attribute("aria-disabled", "true")
+        await expect(item).to_contain_text("viewer, may look but not act")
 
 
-async def test_a_sign_in_that_ends_takes_what_it_showed_off_the_screen(edge: RunningEdge, page: Any) -> None:
-    await page.goto(edge.http)
+async def test_a_sign_in_that_ends_takes_what_it_showed_off_the_screen(page: Page) -> None:
     await sign_in(page, make_token(SECRET.encode(), "ops", "operator", 4))
-    await expect(page.get_by_role("heading", name="web-1")).to_be_visible()
-    await expect(page.get_by_text("the sign-in has expired")).to_be_visible(timeout=15_000)
-    await expect(page.get_by_role("heading", name="web-1")).to_have_count(0)
+    await expect(tile(page)).to_be_visible()
+    await expect(page.get_by_label("Token")).to_be_visible(timeout=15_000)
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile("expired|ran out"))
+    await expect(page.get_by_text("web-1")).to_have_count(0)

@@ -15,7 +15,7 @@ export const HostView = lazy(async () => ({ default: (await host()).HostView }))
 export const ContainersView = lazy(async () => ({ default: (await containers()).ContainersView }));
 export const TimelineView = lazy(async () => ({ default: (await timeline()).TimelineView }));
 
-const FETCHED_AFTER_MS = 3_000;
+const FETCHED_AFTER_MS = 1_500;
 
 /** Fetches what is not there yet. What cannot be had now is asked for again by whoever opens it. */
 export function fetchViewsLater(): void {

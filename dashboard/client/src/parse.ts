@@ -34,10 +34,14 @@ const CHECKS: Readonly<Record<ServerMessage["type"], (message: Fields) => boolea
     numbers(m, "protocol", "serverTime", "heartbeatIntervalMs") &&
     (m["heartbeatIntervalMs"] as number) > 0 &&
     (m["role"] === "viewer" || m["role"] === "operator" || m["role"] === "admin"),
-  metrics: (m) => isState(m) && isRecord(m["data"]) && isRecord(m["data"]["cpu"]) && isRecord(m["data"]["memory"]),
+  metrics: (m) =>
+    isState(m) &&
+    isRecord(m["data"]) &&
+    records(m["data"], "cpu", "memory", "swap", "diskIo") &&
+    lists(m["data"], "disks", "network", "temperatures", "stale"),
   containers: (m) => isState(m) && isListOf(m["data"], (one) => texts(one, "id", "name", "state")),
-  usage: (m) => isState(m) && isRecord(m["data"]) && Array.isArray(m["data"]["ids"]),
-  processes: (m) => isState(m) && isRecord(m["data"]) && Array.isArray(m["data"]["byCpu"]),
+  usage: (m) => isState(m) && isRecord(m["data"]) && lists(m["data"], "ids", "cpuPercent", "memoryBytes"),
+  processes: (m) => isState(m) && isRecord(m["data"]) && lists(m["data"], "byCpu", "byMemory"),
   event: (m) => texts(m, "host", "containerId", "name") && numbers(m, "at"),
   hosts: (m) => isListOf(m["hosts"], (one) => texts(one, "host", "status") && isRecord(one["links"])),
   "container-ack": (m) =>
@@ -56,6 +60,14 @@ function isListOf(value: unknown, check: (one: Fields) => boolean): boolean {
 
 function isTarget(value: unknown): boolean {
   return value === undefined || value === null || Number.isInteger(value);
+}
+
+function records(fields: Fields, ...names: readonly string[]): boolean {
+  return names.every((name) => isRecord(fields[name]));
+}
+
+function lists(fields: Fields, ...names: readonly string[]): boolean {
+  return names.every((name) => Array.isArray(fields[name]));
 }
 
 function texts(message: Fields, ...names: readonly string[]): boolean {

@@ -158,6 +158,7 @@ describe("what comes from the wire", () => {
     expect(checkMessage(message)).toBe(message);
     expect(checkMessage({ ...message, seq: Number.NaN })).toBe("malformed");
     expect(checkMessage({ ...message, data: null })).toBe("malformed");
+    expect(checkMessage({ ...message, data: { cpu: {}, memory: {} } })).toBe("malformed");
     expect(checkMessage({ type: "hosts", hosts: [null] })).toBe("malformed");
     expect(checkMessage({ type: "later" })).toBe("unknown");
     for (const type of ["constructor", "__proto__", "hasOwnProperty"]) expect(checkMessage({ type })).toBe("unknown");

@@ -276,6 +276,12 @@ export function metrics(host: string, seq: number, epoch = 1_000, percent = 1): 
   const data = {
     cpu: { percent, perCorePercent: [], cores: 1, load: [0, 0, 0] },
     memory: { totalBytes: 1, usedBytes: 1, availableBytes: 0, percent: 1 },
+    swap: { totalBytes: 0, usedBytes: 0, percent: 0 },
+    disks: [],
+    diskIo: { readBytesPerSec: 0, writeBytesPerSec: 0 },
+    network: [],
+    temperatures: [],
+    stale: [],
   };
   return { type: "metrics", host, epoch, seq, sampledAt: seq, data };
 }

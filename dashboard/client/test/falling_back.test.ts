@@ -336,7 +336,14 @@ describe("polling", () => {
     await after(1);
     expect(seen).toHaveLength(2);
     edge.http.on("GET /api/hosts/web-2/usage", () =>
-      json({ type: "usage", host: "web-2", epoch: 1, seq: 1, sampledAt: 1, data: { ids: [] } }),
+      json({
+        type: "usage",
+        host: "web-2",
+        epoch: 1,
+        seq: 1,
+        sampledAt: 1,
+        data: { ids: [], cpuPercent: [], memoryBytes: [] },
+      }),
     );
     const usage = vi.fn();
     client.subscribe("usage:web-2", usage);

@@ -89,7 +89,7 @@ function Listing({ host, query, shownHost }: ContainerTableProps & { readonly sh
       <Toolbar view={view} onChange={change} allHosts={allHosts} withSearch={query === undefined} withSort={card}>
         {ordered.length > 0 && <Counts summary={summaryOf(ordered)} withHosts />}
       </Toolbar>
-      <StaleNote stale={stale} of={Object.keys(messages).length} />
+      <StaleNote stale={stale} messages={messages} />
       {items.length === 0 ? (
         <Nothing loading={loading} error={error} filtered={book.rows.length > 0} onReset={() => change(UNFILTERED)} />
       ) : (
