@@ -46,13 +46,18 @@ async def spawn(
 
 async def end(process: Process, within_s: float) -> int:
     """SIGTERM, and SIGKILL when it is still there after `within_s`. Returns its exit code; fine for one that ended."""
-    if process.returncode is None:
-        _send(process, signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                return await process.wait()
+    if process.returncode is not None:
+        return process.returncode
+    _send(process, signal.SIGTERM)
+    # Not `asyncio.timeout`: early Pythons 3.11 do not tell its end from a cancellation in a task that has been
+    # cancelled, and that is where processes are ended.
+    ended = asyncio.create_task(process.wait())
+    try:
+        await asyncio.wait([ended], timeout=within_s)
         kill(process)
-    return await process.wait()
+        return await ended
+    finally:
+        ended.cancel()
 
 
 def kill(process: Process) -> None:

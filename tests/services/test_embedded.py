@@ -122,8 +122,11 @@ async def test_starting_and_stopping_twice_is_once(tmp_path: Path) -> None:
     await server.stop()
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
-    sleeper = script(tmp_path / "valkey-server", "exec sleep 1000")
+@pytest.mark.parametrize(
+    "what", ["exec sleep 1000", "trap '' TERM; while :; do sleep 0.1; done"], ids=["polite", "deaf"]
+)
+async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path, what: str) -> None:
+    sleeper = script(tmp_path / "valkey-server", what)
     server = EmbeddedServer(tmp_path, binary=sleeper)
     starting = asyncio.create_task(server.start())
     pid = await eventually(lambda: server.pid)
