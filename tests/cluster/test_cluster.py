@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import re
 import socket
 import time
 import uuid
@@ -173,6 +174,10 @@ def test_the_page_is_for_everybody_and_the_fleet_for_who_is_signed_in(cluster: C
     status, page = ask(cluster, "GET", "/")
     assert status == 200
     assert "Fleetcast" in page
+    [script] = re.findall(r'<script [^>]*src="([^"]+)"', page)
+    status, program = ask(cluster, "GET", script)
+    assert status == 200
+    assert len(program) > 100_000  # the image has the dashboard, and not the page that says why not
     wrong = cluster.token()[:-3] + "AAA"
     for path in ("/api/hosts", f"/api/hosts/{HOST}/metrics", "/api/ws"):
         assert ask(cluster, "GET", path)[0] == 401
