@@ -37,7 +37,7 @@ export const HostItem = memo(function HostItem(props: HostItemProps) {
   const { status, store, view, connected, x, y } = props;
   const { host } = status;
   const { metrics, counts } = useHostNow(store, host);
-  const spark = useSparkline(host, true);
+  const spark = useSparkline(host, metrics !== null); // what is now is shown before what was
   const condition = conditionOf(status, metrics?.data ?? null, counts);
   const { isStale, reason } = staleness(props, metrics?.sampledAt ?? null);
   const countsAreStale = !connected || status.links.containers.state !== "live";

@@ -27,6 +27,10 @@ export interface FleetStore {
 
 /** Tiles are told at the same moments, so that the page is laid out and painted once for all of them. */
 const FLUSH_MS = 500;
+/** What somebody has just opened does not wait for such a moment. */
+const FIRST_FLUSH_MS = 30;
+/** Containers are the larger part by far: metrics are to be there before them, where there are any. */
+const CONTAINERS_BY_MS = 500;
 
 export function createFleetStore(client: Pick<FleetClient, "subscribe">, now: () => number): FleetStore {
   const metrics = new Map<string, MetricsMessage>();
@@ -34,9 +38,11 @@ export function createFleetStore(client: Pick<FleetClient, "subscribe">, now: ()
   const watchers = new Map<string, Set<() => void>>();
   const changed = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | null = null;
+  let isFirst = true;
 
   const flush = () => {
     timer = null;
+    isFirst = false;
     const hosts = [...changed];
     changed.clear();
     for (const host of hosts) for (const tell of watchers.get(host) ?? []) tell();
@@ -44,7 +50,7 @@ export function createFleetStore(client: Pick<FleetClient, "subscribe">, now: ()
   const note = (host: string) => {
     if (!watchers.has(host)) return;
     changed.add(host);
-    if (timer === null) timer = setTimeout(flush, FLUSH_MS - (now() % FLUSH_MS));
+    timer ??= setTimeout(flush, isFirst ? FIRST_FLUSH_MS : FLUSH_MS - (now() % FLUSH_MS));
   };
 
   return {
@@ -64,18 +70,23 @@ export function createFleetStore(client: Pick<FleetClient, "subscribe">, now: ()
       }
     },
     start: () => {
-      const stops = [
-        client.subscribe("metrics", (message) => {
-          metrics.set(message.host, message);
-          note(message.host);
-        }),
-        client.subscribe("containers", (message) => {
+      let stopContainers: (() => void) | null = null;
+      const followContainers = () => {
+        stopContainers ??= client.subscribe("containers", (message) => {
           counts.set(message.host, countsIn(message));
           note(message.host);
-        }),
-      ];
+        });
+      };
+      const atLatest = setTimeout(followContainers, CONTAINERS_BY_MS);
+      const stopMetrics = client.subscribe("metrics", (message) => {
+        metrics.set(message.host, message);
+        note(message.host);
+        if (!isFirst) followContainers();
+      });
       return () => {
-        for (const stop of stops) stop();
+        clearTimeout(atLatest);
+        stopMetrics();
+        stopContainers?.();
         if (timer !== null) clearTimeout(timer);
         timer = null;
       };

@@ -22,6 +22,7 @@ async function shown(
 ) {
   const fake = fakeClient();
   renderWith(fake.client, <FleetView />);
+  await settle(); // containers are asked for after a moment
   await settle(() => {
     fake.push("hosts", { type: "hosts", hosts });
     push(fake);
@@ -143,8 +144,13 @@ describe("the fleet", () => {
   it("renders and asks for the history of those on the screen alone", async () => {
     const hosts = Array.from({ length: 500 }, (_, number) => hostStatus(`web-${number}`));
     const fake = await shown(hosts);
+    const asked = () => fake.asked.filter((path) => path.includes("/history"));
+    expect(asked()).toEqual([]); // what is now comes first
+    await settle(() => {
+      for (const { host } of hosts) fake.push("metrics", metricsOf(host));
+    });
     expect(screen.getAllByRole("link").length).toBeLessThan(60);
-    const histories = fake.asked.filter((path) => path.includes("/history"));
+    const histories = asked();
     expect(histories.length).toBeGreaterThan(0);
     expect(histories.length).toBeLessThanOrEqual(4);
     expect(tileOf("web-0").getAttribute("aria-setsize")).toBe("500");

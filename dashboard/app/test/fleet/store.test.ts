@@ -9,13 +9,38 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function started() {
+function begun() {
   const fake = fakeClient();
   const store = createFleetStore(fake.client, () => Date.now());
   return { ...fake, store, stop: store.start() };
 }
 
+/** Both channels are subscribed to. */
+function started() {
+  const found = begun();
+  vi.advanceTimersByTime(500);
+  return found;
+}
+
 describe("the fleet's store", () => {
+  it("shows the first values soon, and asks for containers when they are there", () => {
+    const { store, push, subscribers } = begun();
+    const watched = vi.fn();
+    store.watch("a", watched);
+    push("metrics", metricsOf("a"));
+    expect(subscribers("containers")).toBe(0);
+    vi.advanceTimersByTime(50);
+    expect(watched).toHaveBeenCalledTimes(1);
+    push("metrics", metricsOf("a"));
+    expect(subscribers("containers")).toBe(1);
+  });
+
+  it("asks for containers too where there are no metrics", () => {
+    const { subscribers } = begun();
+    vi.advanceTimersByTime(500);
+    expect(subscribers("containers")).toBe(1);
+  });
+
   it("tells who watches of many messages at once, and nobody else", () => {
     const { store, push } = started();
     const [watched, other] = [vi.fn(), vi.fn()];
