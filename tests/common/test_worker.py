@@ -119,13 +119,13 @@ async def test_what_the_settings_say_of_the_host_stands_in_the_roster(bus: Bus) 
 
 async def test_a_lease_is_renewed_for_longer_than_its_time(bus: Bus) -> None:
     job = Job()
-    async with running(worker(bus, lease_ttl_ms=200).run(job)):
+    async with running(worker(bus, lease_ttl_ms=700).run(job)):
         tenure = await job.tenure()
 
         async def outlived() -> bool:
             assert await holder(bus) == tenure.token
             await bus.sync_clock()
-            return bus.clock.now_ms() > tenure.epoch + 1000
+            return bus.clock.now_ms() > tenure.epoch + 1500
 
         await eventually(outlived)
         assert job.tenures == [tenure]
@@ -453,7 +453,7 @@ async def test_a_job_that_gets_nothing_done_is_stalled_although_its_process_live
         found = read(tmp_path, "metrics")
         return found[0] if found else None
 
-    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, overdue_s=0.5, run_dir=tmp_path)
+    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, overdue_s=1.5, run_dir=tmp_path)
     async with running(service.run(job)):
         await eventually(lambda: health() == Health("metrics", "working"))
         assert await fault() is None
