@@ -7,7 +7,7 @@ import { createHttp } from "./http.ts";
 import { createHub } from "./hub.ts";
 import { DEFAULT_TRANSPORTS } from "./ladder.ts";
 import { createLink } from "./link.ts";
-import { createStatus } from "./status.ts";
+import { createStatus, FIRST_STATUS } from "./status.ts";
 import { createTimers } from "./timers.ts";
 import { createTokenKeeper } from "./token.ts";
 import type { ClientOptions, FleetClient } from "./types.ts";
@@ -23,16 +23,8 @@ export function connect(options: ClientOptions = {}): FleetClient {
 
   const tokens = createTokenKeeper(options.token, serverNow);
   const http = createHttp(options.url, environment, timers, tokens);
-  const status = createStatus({
-    state: "connecting",
-    transport: options.transports?.[0] ?? DEFAULT_TRANSPORTS[0] ?? "websocket",
-    latencyMs: null,
-    lastError: null,
-    retryAt: null,
-    attempt: 0,
-    session: null,
-    skippedFrames: 0,
-  });
+  const transport = options.transports?.[0] ?? DEFAULT_TRANSPORTS[0] ?? FIRST_STATUS.transport;
+  const status = createStatus({ ...FIRST_STATUS, transport });
   const hub = createHub(timers, serverNow, {
     wantedChanged: () => link.follow(),
     skippedChanged: (skippedFrames) => status.set({ skippedFrames }),

@@ -3,6 +3,18 @@
 import { guarded } from "./environment.ts";
 import type { Status, Unsubscribe } from "./types.ts";
 
+/** Before anything has been tried. */
+export const FIRST_STATUS: Status = {
+  state: "connecting",
+  transport: "websocket",
+  latencyMs: null,
+  lastError: null,
+  retryAt: null,
+  attempt: 0,
+  session: null,
+  skippedFrames: 0,
+};
+
 export interface StatusHolder {
   readonly now: Status;
   set(change: Partial<Status>): void;

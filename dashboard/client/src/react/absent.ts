@@ -1,17 +1,7 @@
 /** A client that is not there: while a page is rendered on a server. */
 
-import type { FleetClient, Status } from "../types.ts";
-
-export const ABSENT_STATUS: Status = {
-  state: "connecting",
-  transport: "websocket",
-  latencyMs: null,
-  lastError: null,
-  retryAt: null,
-  attempt: 0,
-  session: null,
-  skippedFrames: 0,
-};
+import { FIRST_STATUS } from "../status.ts";
+import type { FleetClient } from "../types.ts";
 
 const nothing = (): void => undefined;
 
@@ -21,7 +11,7 @@ function refuse(): never {
 
 /** It is always about to connect. Acting throws; asking rejects. */
 export const absentClient: FleetClient = {
-  status: ABSENT_STATUS,
+  status: FIRST_STATUS,
   onStatus: () => nothing,
   subscribe: () => nothing,
   act: refuse,

@@ -2,8 +2,9 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useLayoutEffect, useSyncExternalStore } from "react";
+import { FIRST_STATUS } from "../status.ts";
 import type { FleetClient, Status } from "../types.ts";
-import { ABSENT_STATUS, absentClient } from "./absent.ts";
+import { absentClient } from "./absent.ts";
 import { prepareCache, startFeed } from "./cache.ts";
 
 const FleetContext = createContext<FleetClient | null>(null);
@@ -44,5 +45,5 @@ export function useWebSocket(): Status {
 }
 
 function serverStatus(): Status {
-  return ABSENT_STATUS;
+  return FIRST_STATUS;
 }
