@@ -8,11 +8,13 @@ objects, whole numbers where charts need no more.
 Pure but for `read_points`.
 """
 
-import json
 import zlib
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable
+from math import floor
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from common.bus import Bus
 from common.errors import MalformedError
@@ -53,6 +55,9 @@ _PAGE = 200
 """Entries in one reply of Redis, which serves others between two of them, as does whoever reads."""
 
 _FORMAT = b"1"
+
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 # What a point holds
@@ -136,23 +141,34 @@ def usage_point(sampled_at: int, data: Usage) -> UsagePoint:
     return UsagePoint(
         sampled_at=sampled_at,
         ids=tuple(container_id[:SHORT_ID] for container_id in data.ids[:MOST_CONTAINERS]),
-        cpu_percent=tuple(None if v is None else tenths(v) for v in data.cpu_percent[:MOST_CONTAINERS]),
-        memory_kib=tuple(None if v is None else v // 1024 for v in data.memory_bytes[:MOST_CONTAINERS]),
-        rx_bytes_per_sec=_whole(data.rx_bytes_per_sec),
-        tx_bytes_per_sec=_whole(data.tx_bytes_per_sec),
-        read_bytes_per_sec=_whole(data.read_bytes_per_sec),
-        write_bytes_per_sec=_whole(data.write_bytes_per_sec),
+        cpu_percent=_mapped(tenths, data.cpu_percent),
+        memory_kib=_mapped(_kib, data.memory_bytes),
+        rx_bytes_per_sec=_mapped(round, data.rx_bytes_per_sec),
+        tx_bytes_per_sec=_mapped(round, data.tx_bytes_per_sec),
+        read_bytes_per_sec=_mapped(round, data.read_bytes_per_sec),
+        write_bytes_per_sec=_mapped(round, data.write_bytes_per_sec),
     )
 
 
 def tenths(value: float) -> float:
-    """To one digit, and whole where that is the same: 12 is shorter than 12.0."""
-    rounded = round(value, 1)
-    return int(rounded) if rounded == int(rounded) else rounded
+    """To one digit, and whole where that is the same: 12 is shorter than 12.0. `round` takes four times as long."""
+    count = floor(10 * value + 0.5)
+    return count / 10 if count % 10 else count // 10
 
 
-def _whole(rates: tuple[float | None, ...]) -> tuple[int | None, ...]:
-    return tuple(None if rate is None else round(rate) for rate in rates[:MOST_CONTAINERS])
+def _kib(amount: int) -> int:
+    return amount // 1024
+
+
+def _mapped(what: Callable[[V], W], column: tuple[V | None, ...]) -> tuple[W | None, ...]:
+    """Of MOST_CONTAINERS at most; what is not known stays so."""
+    column = column[:MOST_CONTAINERS]
+    if None in column:
+        return tuple(None if value is None else what(value) for value in column)
+    known = cast("tuple[V, ...]", column)
+    if not any(known):  # a quiet host: all of them 0
+        return (what(known[0]),) * len(known) if known else ()
+    return tuple(map(what, known))
 
 
 # How it stands in Redis
@@ -164,7 +180,7 @@ _usage: TypeAdapter[UsagePoint] = TypeAdapter(UsagePoint)
 
 
 def encode(point: MetricsPoint | UsagePoint) -> bytes:
-    return _FORMAT + zlib.compress(json.dumps(point, separators=(",", ":")).encode(), 1)
+    return _FORMAT + zlib.compress(to_json(point), 1)
 
 
 def decode_metrics(payload: bytes) -> MetricsPoint:

@@ -40,10 +40,7 @@ class About:
     """What it may do to containers at all; None where that is not its job."""
 
     def to_json(self) -> bytes:
-        said = {name: value for name, value in asdict(self).items() if value != getattr(_USUAL, name)}
-        if self.labels:
-            said["labels"] = dict(self.labels)
-        return json.dumps(said, separators=(",", ":")).encode()
+        return _text(self)
 
     @classmethod
     def from_json(cls, text: bytes) -> "About":
@@ -52,6 +49,15 @@ class About:
 
 
 _USUAL = About()
+
+
+@lru_cache(64)
+def _text(about: About) -> bytes:
+    """Written again with every beat, and nearly always the same."""
+    said = {name: value for name, value in asdict(about).items() if value != getattr(_USUAL, name)}
+    if about.labels:
+        said["labels"] = dict(about.labels)
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 @lru_cache(4096)

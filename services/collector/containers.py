@@ -128,7 +128,7 @@ class _Rounds:
         chronicle: Chronicle,
         times: Times,
     ) -> None:
-        self.running: list[Running] = []
+        self.running: tuple[Running, ...] = ()
         """As the last list had it."""
         self.listed = asyncio.Event()
         """Set by the first list."""
@@ -202,7 +202,7 @@ class _Rounds:
         self._untold = untold if is_full and not had_gap else set()
         await self._publish(containers, sampled_at, again=is_full)
         await self._chronicle.tell()
-        self.running = [found for container in containers if (found := self._running(container)) is not None]
+        self.running = tuple(found for one in containers if (found := self._running(one)) is not None)
         self.listed.set()
         return True
 

@@ -11,7 +11,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from operator import add
+from typing import Generic, Protocol, TypeVar, cast
 
 from common.bus import Point
 from common.history import (
@@ -156,28 +157,54 @@ class _Means(Generic[K]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._sums: dict[K, list[float]] = {}
+        """Key → sum and count, without what is in `_row_sums`."""
+        self._row_keys: tuple[K, ...] = ()
+        self._row_sums: tuple[float, ...] = ()
+        self._rows = 0
 
     def add(self, key: K, value: float | None) -> None:
+        self._add(key, 0.0 if value is None else value, 0 if value is None else 1)
+
+    def add_row(self, keys: tuple[K, ...], values: tuple[float | None, ...]) -> None:
+        """Rows of the same keys, all known, are what comes nearly always, and are added up as a whole."""
+        if None in values:
+            for key, value in zip(keys, values, strict=True):
+                self.add(key, value)
+            return
+        if keys != self._row_keys:
+            self._fold()
+            self._row_keys, self._row_sums = keys, (0.0,) * len(keys)
+        self._row_sums = tuple(map(add, self._row_sums, cast("tuple[float, ...]", values)))
+        self._rows += 1
+
+    def _fold(self) -> None:
+        for key, total in zip(self._row_keys, self._row_sums, strict=True):
+            self._add(key, total, self._rows)
+        self._row_keys, self._row_sums, self._rows = (), (), 0
+
+    def _add(self, key: K, total: float, count: int) -> None:
         sums = self._sums.get(key)
         if sums is None:
             if len(self._sums) >= self._most:
                 return
             sums = self._sums[key] = [0.0, 0]
-        if value is not None:
-            sums[0] += value
-            sums[1] += 1
+        sums[0] += total
+        sums[1] += count
 
     def mean(self, key: K) -> float | None:
+        self._fold()
         total, count = self._sums.get(key, (0.0, 0))
         return total / count if count else None
 
     @property
     def known(self) -> Sequence[K]:
         """What was there, with values or without."""
+        self._fold()
         return tuple(self._sums)
 
     def all(self) -> list[tuple[K, float]]:
         """The mean of each that has one."""
+        self._fold()
         return [(key, total / count) for key, (total, count) in self._sums.items() if count]
 
 
@@ -228,8 +255,7 @@ class _UsageMinute:
 
     def add(self, point: UsagePoint) -> None:
         for means, column in zip(self._columns, point.columns, strict=True):
-            for container_id, value in zip(point.ids, column, strict=True):
-                means.add(container_id, value)
+            means.add_row(point.ids, column)
 
     def mean(self) -> UsagePoint:
         ids = tuple(self._columns[0].known)

@@ -117,24 +117,35 @@ class UsageRates:
 
     def __init__(self) -> None:
         self._before: UsageCounters | None = None
+        self._still: UsageRow | None = None
+        """What was told of it while all counters stayed as they were, as those of an idle container do."""
 
     def update(self, now: UsageCounters, cores: int) -> UsageRow:
         """What it used per second since the last reading, and what it holds. A CPU time that is more than all `cores`
         had is cut to that: the two readings' times are not exactly those of the counters."""
-        at_s, cpu_ns, memory_bytes, limit_bytes, traffic, io, pids, moved_since_s = now
         before = self._before
-        elapsed_s = at_s - before.at_s if before is not None else 0.0
-        if before is None or elapsed_s >= _SHORTEST_S:
-            self._before = now
-        if before is None or elapsed_s < _SHORTEST_S:
-            return UsageRow(None, memory_bytes, limit_bytes, pids=pids)
-        cpu_percent = None
-        if cpu_ns is not None and before.cpu_ns is not None and cpu_ns >= before.cpu_ns:
-            cpu_percent = min(100.0 * cores, _tenths((cpu_ns - before.cpu_ns) / elapsed_s / 1e7))
-        moved_s = elapsed_s if moved_since_s is None else max(elapsed_s, at_s - moved_since_s)
-        rx, tx = _per_second(before.traffic, traffic, moved_s)
-        read, written = _per_second(before.io, io, moved_s)
-        return UsageRow(cpu_percent, memory_bytes, limit_bytes, rx, tx, read, written, pids)
+        if before is None or now.at_s - before.at_s < _SHORTEST_S:
+            self._before = before or now
+            return UsageRow(None, now.memory_bytes, now.memory_limit_bytes, pids=now.pids)
+        self._before = now
+        is_still = now[1:-1] == before[1:-1]
+        if not is_still or self._still is None:
+            row = _row(before, now, cores)
+            self._still = row if is_still else None
+            return row
+        return self._still
+
+
+def _row(before: UsageCounters, now: UsageCounters, cores: int) -> UsageRow:
+    at_s, cpu_ns, memory_bytes, limit_bytes, traffic, io, pids, moved_since_s = now
+    elapsed_s = at_s - before.at_s
+    cpu_percent = None
+    if cpu_ns is not None and before.cpu_ns is not None and cpu_ns >= before.cpu_ns:
+        cpu_percent = min(100.0 * cores, _tenths((cpu_ns - before.cpu_ns) / elapsed_s / 1e7))
+    moved_s = elapsed_s if moved_since_s is None else max(elapsed_s, at_s - moved_since_s)
+    rx, tx = _per_second(before.traffic, traffic, moved_s)
+    read, written = _per_second(before.io, io, moved_s)
+    return UsageRow(cpu_percent, memory_bytes, limit_bytes, rx, tx, read, written, pids)
 
 
 def _per_second(

@@ -88,17 +88,21 @@ class UsageSampler:
         self._probe.close()
 
     def _row(self, running: Running, seen: Seen, told: Told, runs: "Mapping[str, _Run]") -> UsageRow:
-        found: UsageCounters | Stats | Missing | None = told.get(running.id, seen.get(running.id))
+        found: UsageCounters | Stats | Missing | None = told.get(running.id) or seen.get(running.id)
+        if isinstance(found, UsageCounters):
+            return self._rates(running, "cgroup", runs).update(found, self._cores)
         if found is Missing.GONE or found is Missing.ENDED:
             return UsageRow()
-        source = "cgroup" if isinstance(found, UsageCounters) else "stats"
+        rates = self._rates(running, "stats", runs)
+        return rates.update(found.counters, self._cores) if isinstance(found, Stats) else UsageRow()
+
+    def _rates(self, running: Running, source: str, runs: "Mapping[str, _Run]") -> UsageRates:
+        """With the run's baseline, where there is one."""
         known = runs.get(running.id)
         if known is None or known.run != running.run or known.source != source:
             known = _Run(running.run, source, UsageRates())
         self._runs[running.id] = known
-        if isinstance(found, Stats):
-            return known.rates.update(found.counters, self._cores)
-        return known.rates.update(found, self._cores) if isinstance(found, UsageCounters) else UsageRow()
+        return known.rates
 
     def _choose_source(self, seen: Seen, told: Told, unseen: int) -> None:
         """A container that has just died cannot be seen either, and says nothing of the others."""

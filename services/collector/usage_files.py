@@ -38,6 +38,10 @@ _DESCRIPTORS_EACH = 7
 _SMALL_BYTES = 256
 """Most files are one number, for which a large buffer costs more than the read."""
 
+BATCH_BYTES = 64 * 4096
+"""The kernel charges memory to a control group in batches of so much (MEMCG_CHARGE_BATCH), which a core takes in
+advance and gives back: a smaller change of its usage says nothing of what it holds."""
+
 ALL_EVERY_S = 10.0
 """How old that may be which is not read at each sample (see GroupReading)."""
 
@@ -98,7 +102,8 @@ class GroupReading:
       reclaims memory and writes back later without the container, forwards for it, and takes what it never asks for
       (broadcasts): that is noticed late, told as the average of the time without a look, and then followed sample by
       sample.
-    - `memory.stat` (7 µs), while the memory's usage is what it was. Files in it may grow old or young meanwhile.
+    - `memory.stat` (7 µs, cold 15), while the memory's usage is within BATCH_BYTES of what it was then. Files in it may
+      grow old or young meanwhile, or come and go: a batch of them at most.
     - The limit, which changes only where somebody says so (`docker update`).
     """
 
@@ -109,6 +114,8 @@ class GroupReading:
         self._all_every_s = all_every_s
         self._total_bytes: int | None = None
         self._total_due_s = float("-inf")
+        self._wanted: tuple[Running, ...] = ()
+        """At the last reading."""
         self._kept: dict[str, _Opened] = {}
         self._in_use = threading.Lock()
         self._closed = False
@@ -133,22 +140,19 @@ class GroupReading:
 
     def _read(self, containers: Iterable[Running]) -> Seen:
         self._renew_total()
-        wanted = {running.id: running for running in containers}
-        self._drop([key for key, kept in self._kept.items() if key not in wanted or kept.run != wanted[key].run])
-        return {key: self._counters(running) for key, running in wanted.items()}
+        wanted = tuple(containers)
+        if wanted != self._wanted:
+            runs = {running.id: running.run for running in wanted}
+            self._drop([key for key, kept in self._kept.items() if runs.get(key) != kept.run])
+            self._wanted = wanted
+        return {running.id: self._counters(running) for running in wanted}
 
     def _counters(self, running: Running) -> UsageCounters | Missing:
         kept = self._kept.get(running.id)
         if kept is None:
-            try:
-                opened = self._open(running)
-            except OSError:
-                return Missing.UNSEEN if os.path.exists(f"{self._proc}/{running.pid}") else Missing.ENDED
-            except MalformedError as error:
-                _say_once(error)
-                return Missing.UNSEEN
-            if opened is None:
-                return Missing.UNSEEN
+            opened = self._opened(running)
+            if isinstance(opened, Missing):
+                return opened
             if len(self._kept) >= self._most_kept:
                 with closing(opened):
                     return opened.read(self._total_bytes) or Missing.GONE
@@ -158,6 +162,15 @@ class GroupReading:
             self._drop([running.id])
             return Missing.GONE
         return counters
+
+    def _opened(self, running: Running) -> "_Opened | Missing":
+        try:
+            return self._open(running) or Missing.UNSEEN
+        except OSError:
+            return Missing.UNSEEN if os.path.exists(f"{self._proc}/{running.pid}") else Missing.ENDED
+        except MalformedError as error:
+            _say_once(error)
+            return Missing.UNSEEN
 
     def _open(self, running: Running) -> "_Opened | None":
         """None where the process is not the container's. Raises OSError where its groups' files are not here, and
@@ -222,6 +235,7 @@ class _Opened:
         self._moves = True
         """There was traffic or I/O then."""
         self._memory_bytes: int | None = None
+        """When it was looked what memory is made of."""
         self._inactive_bytes = 0
         self._limit_bytes: int | None = None
         self._traffic: Counters = (0, 0)
@@ -250,7 +264,7 @@ class _Opened:
             self._memory_due_s = at_s + self._all_every_s
             self._limit_bytes = self._limit.known() if self._limit else None
         memory_bytes = self._memory.known() if self._memory else None
-        if memory_due or memory_bytes != self._memory_bytes:
+        if memory_due or _is_batch(self._memory_bytes, memory_bytes):
             self._memory_bytes = memory_bytes
             self._inactive_bytes = (self._inactive.known() or 0) if self._inactive else 0
         self._last = now = UsageCounters(
@@ -280,25 +294,30 @@ class _Kept(Generic[T]):
         self._parse = file.parse
         self._descriptor = _open(f"{root}/{file.path}", descriptors)
         self._is_small = True
-        self._last: tuple[bytes, T] | None = None
+        self._text: bytes | None = None
+        """What it said last, when that was understood."""
+        self._value: T
 
     def read(self) -> T:
         """Raises OSError and MalformedError."""
-        text = b""
-        if self._is_small:
-            text = os.pread(self._descriptor, _SMALL_BYTES, 0)
-            self._is_small = len(text) < _SMALL_BYTES
-        if not self._is_small:
-            text = read_again(self._descriptor)
-        last = self._last
-        if last is not None and last[0] == text:
-            return last[1]
-        value = self._parse(text)
-        self._last = text, value
-        return value
+        text = os.pread(self._descriptor, _SMALL_BYTES, 0) if self._is_small else read_again(self._descriptor)
+        if text != self._text:
+            if self._is_small and len(text) == _SMALL_BYTES:
+                self._is_small = False
+                text = read_again(self._descriptor)
+            self._value = self._parse(text)
+            self._text = text
+        return self._value
 
     def known(self) -> T | None:
         return _known(self.read)
+
+
+def _is_batch(before: int | None, now: int | None) -> bool:
+    """Whether memory's usage has changed by so much that what it is made of may have."""
+    if before is None or now is None:
+        return before is not now
+    return abs(now - before) >= BATCH_BYTES
 
 
 def _kept(file: GroupFile[T] | None, root: str, descriptors: ExitStack) -> _Kept[T] | None:

@@ -94,7 +94,7 @@ def test_a_sample_becomes_a_point_with_no_more_digits_than_a_chart_shows() -> No
         write_bytes_per_sec=0,
         rx_bytes_per_sec=301,
         tx_bytes_per_sec=3,
-        temperatures=(("coretemp Core 0", 41.2),),
+        temperatures=(("coretemp Core 0", 41.3),),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.collector.rates import UsageCounters
-from services.collector.usage_files import GroupReading
+from services.collector.usage_files import BATCH_BYTES, GroupReading
 from tests.services.usage_support import ID_A, MIB, V1, V2, A, Tree, running
 from tests.support import eventually
 
@@ -43,11 +43,15 @@ def looks(tree: Tree) -> Iterator[Callable[[float], Look]]:
 
 def hold(tree: Tree, usage: int, inactive: int) -> None:
     """Memory, in MiB."""
+    hold_bytes(tree, usage * MIB, inactive * MIB)
+
+
+def hold_bytes(tree: Tree, usage: int, inactive: int) -> None:
     [stat] = tree.cgroup.rglob("memory.stat")
     name = "total_inactive_file" if tree.version == V1 else "inactive_file"
-    stat.write_text(f"{name} {inactive * MIB}\n")
+    stat.write_text(f"{name} {inactive}\n")
     [current] = [*tree.cgroup.rglob("memory.usage_in_bytes"), *tree.cgroup.rglob("memory.current")]
-    current.write_text(f"{usage * MIB}\n")
+    current.write_text(f"{usage}\n")
 
 
 def test_what_memory_is_made_of_is_read_where_its_usage_has_changed(tree: Tree, looks: Callable[[float], Look]) -> None:
@@ -62,6 +66,23 @@ def test_what_memory_is_made_of_is_read_where_its_usage_has_changed(tree: Tree, 
     assert after(2, usage=9, inactive=5) == 7
     assert after(3, usage=10, inactive=5) == 5
     assert after(4, usage=9, inactive=1) == 8
+
+
+def test_what_memory_is_made_of_is_not_read_for_less_than_the_kernel_charges_at_once(
+    tree: Tree, looks: Callable[[float], Look]
+) -> None:
+    look = looks(AN_HOUR_S)
+
+    def after(cpu_ms: int, usage: int, inactive: int) -> int | None:
+        tree.put(A, cpu_ms=cpu_ms)
+        hold_bytes(tree, usage, inactive)
+        return look().memory_bytes
+
+    assert after(1, usage=9 * MIB, inactive=2 * MIB) == 7 * MIB
+    assert after(2, usage=9 * MIB + BATCH_BYTES - 1, inactive=0) == 7 * MIB + BATCH_BYTES - 1
+    assert after(3, usage=9 * MIB - BATCH_BYTES + 1, inactive=0) == 7 * MIB - BATCH_BYTES + 1
+    assert after(4, usage=9 * MIB + BATCH_BYTES, inactive=0) == 9 * MIB + BATCH_BYTES, "small steps add up"
+    assert after(5, usage=9 * MIB, inactive=3 * MIB) == 6 * MIB
 
 
 async def test_what_memory_is_made_of_is_read_in_time_though_its_usage_is_the_same(
