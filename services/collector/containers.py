@@ -2,7 +2,8 @@
 it holds the host's lease.
 
 Docker's events say that something has happened; a list, made once for all that come together, and an inspection of
-those that the events name say what. A list every 30 s repairs whatever events have missed. While the engine is away
+those that the events name say what. One that Docker is at, and says nothing more of just now, is shown as the list has
+it. A list every 30 s repairs whatever events have missed. While the engine is away
 nothing is published: the last state stays, and the worker's fault says why it is not live. What does not reach Redis
 goes out with the next round.
 
@@ -14,7 +15,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 
 from common.bus import Bus
 from common.clock import phase_of
@@ -34,6 +34,7 @@ from common.worker import HostWorker
 from services.collector.chronicle import Chronicle, last_told
 from services.collector.event_feed import EventFeed
 from services.collector.history import UsageHistory
+from services.collector.inspections import Inspections
 from services.collector.inventory import Entry, Inspection, Inventory
 from services.collector.messages import encoder
 from services.collector.pace import Pace
@@ -45,11 +46,6 @@ from services.collector.usage_files import raise_descriptor_limit
 logger = logging.getLogger(__name__)
 
 _DOCKER_TIMEOUT_S = 5.0
-_INSPECT_TIMEOUT_S = 2.0
-"""One container that hangs in Docker must not take the others' list with it."""
-
-_INSPECTIONS_AT_ONCE = 8
-
 _AWAY = "gone docker-unreachable"
 
 
@@ -61,7 +57,7 @@ class Times:
     """Events that come within this share a list."""
     rest: float = 4.0
     """After a list this many times as long as it took before the next one, so that a storm of events takes a fifth of
-    the collector's time and of the engine's at most."""
+    the engine's time at most."""
     longest_rest: float = 2.0
     full: float = 30.0
     """A list without an event, to repair what events have missed."""
@@ -108,8 +104,9 @@ async def collect_containers(
     """A tenure's job: never returns. Usage is sampled every `fast_s` while somebody watches it, every `slow_s` else."""
     feed = EventFeed(docker, phase_s=phase_of(tenure.host))
     chronicle = Chronicle(tenure, docker, await last_told(tenure.bus, tenure.host))
-    rounds = _Rounds(tenure, docker, guard, Inventory(label_filter), feed, chronicle, times)
     async with asyncio.TaskGroup() as tasks:
+        inspections = Inspections(docker, tasks, on_late=feed.ring)
+        rounds = _Rounds(tenure, docker, guard, Inventory(label_filter), feed, inspections, chronicle, times)
         tasks.create_task(run_forever("engine events", feed.run), name="engine events")
         tasks.create_task(_sample_usage(tenure, sampler, rounds, fast_s, slow_s), name="usage")
         await rounds.run()
@@ -125,6 +122,7 @@ class _Rounds:
         guard: Guard,
         inventory: Inventory,
         feed: EventFeed,
+        inspections: Inspections,
         chronicle: Chronicle,
         times: Times,
     ) -> None:
@@ -137,6 +135,7 @@ class _Rounds:
         self._guard = guard
         self._inventory = inventory
         self._feed = feed
+        self._inspections = inspections
         self._chronicle = chronicle
         self._times = times
         self._publisher = StatePublisher(tenure, "containers")
@@ -144,6 +143,10 @@ class _Rounds:
         self._now_s = asyncio.get_running_loop().time
         self._named: set[str] = set()
         """Those that events have named since they were last inspected."""
+        self._held_up: frozenset[str] = frozenset()
+        """Those that the last list has without the inspection that they need."""
+        self._listing_s = 0.0
+        """How long the lists of this round took."""
         self._untold: set[str] = set()
         """Those of which the last list has shown what no event told, although events are followed."""
         self._published: tuple[Container, ...] | None = None
@@ -154,15 +157,17 @@ class _Rounds:
         is_full = True
         while True:
             began_s = self._now_s()
+            self._listing_s = 0.0
             is_done = await self._round(is_full)
-            await self._rest(self._now_s() - began_s)
+            await self._rest()
             if self._untold - self._feed.moving():  # not even now has an event come
                 self._feed.distrust()
             next_full_s = self._times.full if is_done and self._feed.is_on else self._times.without_events
             is_full = await self._wait_until(began_s + next_full_s) or self._feed.has_gap or not is_done
 
-    async def _rest(self, took_s: float) -> None:
-        await asyncio.sleep(min(self._times.longest_rest, max(self._times.debounce, self._times.rest * took_s)))
+    async def _rest(self) -> None:
+        rest_s = max(self._times.debounce, self._times.rest * self._listing_s)
+        await asyncio.sleep(min(self._times.longest_rest, rest_s))
 
     async def _wait_until(self, due_s: float) -> bool:
         """Until something has happened, and what happens together with it; True where nothing has by then."""
@@ -179,12 +184,15 @@ class _Rounds:
         had_gap, self._feed.has_gap = self._feed.has_gap, False
         if had_gap:
             self._inventory.doubt()
+            self._inspections.forget()
         if self._feed.is_away:  # told before a list has waited for it too
             self._tenure.fault = _AWAY
         protection = await self._guard.protection()
         sampled_at = self._tenure.bus.clock.now_ms()
         events = self._feed.take()
-        self._named.update(event.container_id for event in events)
+        just_named = {event.container_id for event in events}
+        self._inspections.forget(just_named)
+        self._named |= just_named
         self._chronicle.on_events(events)
         try:
             containers = await self._look(protection)
@@ -198,7 +206,8 @@ class _Rounds:
         self._tenure.fault = None
         if had_gap:
             await self._chronicle.set_clock()
-        untold = self._chronicle.on_snapshot(containers, self._inventory.unreadable, self._feed.moving())
+        moving = self._feed.moving() | self._held_up
+        untold = self._chronicle.on_snapshot(containers, self._inventory.unreadable, moving)
         self._untold = untold if is_full and not had_gap else set()
         await self._publish(containers, sampled_at, again=is_full)
         await self._chronicle.tell()
@@ -230,15 +239,20 @@ class _Rounds:
         return self._inventory.snapshot(entries, found, protection, now_s)
 
     async def _list(self, now_s: float) -> tuple[list[Entry], Mapping[str, Inspection]]:
+        began_s = self._now_s()
         entries = self._inventory.read(await self._docker.list_containers())
-        return entries, await _inspect(self._docker, self._inventory.to_inspect(entries, self._named, now_s))
+        self._listing_s += self._now_s() - began_s
+        wanted = self._inventory.to_inspect(entries, self._named, now_s)
+        found = await self._inspections.of(wanted)
+        self._held_up = frozenset(wanted) - found.keys()
+        return entries, found
 
     def _running(self, container: Container) -> Running | None:
         inspected = self._inventory.inspected(container.id)
-        if inspected is None or container.state not in ALIVE:
+        if inspected is None or inspected.state.pid is None or container.state not in ALIVE:
             return None
         mode = inspected.host_config.network_mode if inspected.host_config else None
-        return Running(container.id, inspected.state.pid or 0, inspected.state.started_at or "", mode == "host")
+        return Running(container.id, inspected.state.pid, inspected.state.started_at or "", mode == "host")
 
 
 async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, fast_s: float, slow_s: float) -> None:
@@ -256,32 +270,3 @@ async def _sample_usage(tenure: Tenure, sampler: UsageSampler, rounds: _Rounds, 
             points = history.points(sampled_at, usage, pace.interval_s)
             await publisher.publish(encode, points, next_within_s=pace.interval_s)
         await pace.wait()
-
-
-async def _inspect(docker: Docker, ids: list[str]) -> Mapping[str, Inspection]:
-    """What Docker says of each; those are missing of which it says nothing in time. Raises DockerUnreachableError."""
-    found: dict[str, Inspection] = {}
-    away: list[DockerUnreachableError] = []
-    turns = asyncio.Semaphore(_INSPECTIONS_AT_ONCE)
-
-    async def inspect(container_id: str) -> None:
-        async with turns:
-            try:
-                async with asyncio.timeout(_INSPECT_TIMEOUT_S):
-                    found[container_id] = await docker.inspect(container_id)
-            except DockerApiError as error:
-                if error.status == HTTPStatus.NOT_FOUND:
-                    found[container_id] = None
-                else:
-                    logger.debug("inspecting %s: %s", container_id, error)
-            except DockerUnreachableError as error:
-                away.append(error)
-            except TimeoutError:
-                logger.debug("inspecting %s: no answer within %g s", container_id, _INSPECT_TIMEOUT_S)
-
-    async with asyncio.TaskGroup() as tasks:
-        for container_id in ids:
-            tasks.create_task(inspect(container_id), name=f"inspect {container_id:.12}")
-    if away:
-        raise away[0]
-    return found

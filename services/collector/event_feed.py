@@ -66,6 +66,10 @@ class EventFeed:
         """Until something has come, or the feed has begun anew or ended."""
         await self._news.wait()
 
+    def ring(self) -> None:
+        """Ends a `wait` for another reason."""
+        self._news.set()
+
     def take(self) -> list[EngineEvent]:
         """What has come since the last time, in its order."""
         self._parse()

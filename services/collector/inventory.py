@@ -18,6 +18,7 @@ from common.models import Container
 from common.protection import Facts, Protection, facts_of_listed
 from common.telemetry import malformed
 from services.collector.snapshot import (
+    NOTHING_SAID,
     Inspected,
     LabelFilter,
     Listed,
@@ -140,8 +141,8 @@ class Inventory:
         """The containers in order of their names.
 
         `inspections` answers `to_inspect` for the same list, which was made at `now_s`. Of a container that is missing
-        there although it was asked about (Docker did not answer in time), the last inspection holds a while longer;
-        where there is none it is left out.
+        there although it was asked about (Docker is at it), the last inspection holds a while longer, but for its state
+        where that is another one now; where there is none, only the list's word is told.
         """
         present = [entry for entry in entries if inspections.get(entry.listed.id, _NOT_ASKED) is not None]
         known = {entry.listed.id: self._learn(entry, inspections, now_s) for entry in present}
@@ -165,15 +166,18 @@ class Inventory:
         try:
             if inspection is not None:
                 return self._inspected(entry, read_inspected(inspection), now_s)
-            if known is None:
-                raise MalformedError("container", "Docker does not answer when asked about it")
         except MalformedError as error:
             self._skip(container_id, error)
             return None
+        if known is None:
+            self._doubted.add(container_id)
+            return _Known(NOTHING_SAID, entry, now_s, was_young=False)
         if entry is known.entry:
             return known
         if self._is_in_doubt(entry, now_s):
             self._doubted.add(container_id)
+        if entry.listed.state != known.entry.listed.state:
+            known = replace(known, inspected=known.inspected.model_copy(update={"state": NOTHING_SAID.state}))
         return replace(known, entry=entry)
 
     def _inspected(self, entry: Entry, inspected: Inspected, now_s: float) -> _Known:

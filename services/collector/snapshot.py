@@ -102,6 +102,10 @@ class Inspected(_FromDocker):
     host_config: _HostConfig | None = Field(None, alias="HostConfig")
 
 
+NOTHING_SAID = Inspected.model_validate({"State": {}})
+"""Of a container that Docker has not answered about."""
+
+
 def read_listed(raw: object) -> Listed:
     """Raises MalformedError."""
     try:

@@ -137,12 +137,14 @@ async def engine_proxy(path: Path) -> AsyncIterator[None]:
 
 
 class FakeEngine:
-    """Answers as a Docker engine with what the test puts in; an inspection of what is in `hanging` never ends."""
+    """Answers as a Docker engine with what the test puts in; an inspection of what is in `hanging` waits for
+    `release`."""
 
     def __init__(self) -> None:
         self.containers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         """Id → list entry and inspection."""
         self.hanging: set[str] = set()
+        self._released = asyncio.Event()
         self.vanishing: set[str] = set()
         """Listed, but 404 when inspected."""
         self.refusal: tuple[int, str] | None = None
@@ -191,6 +193,11 @@ class FakeEngine:
         """What has been inspected after so many inspections, once the container is among it."""
         new = self.inspections[number:]
         return new if container_id in new else []
+
+    def release(self) -> None:
+        self.hanging = set()
+        self._released.set()
+        self._released = asyncio.Event()
 
     def tell(self, action: str, container_id: str, **attributes: str) -> None:
         """An event, to whoever listens."""
@@ -274,8 +281,8 @@ class FakeEngine:
             return 403, {"message": "no statistics here"}
         container_id = path.split("/")[-2]
         self.inspections.append(container_id)
-        if container_id in self.hanging:
-            await asyncio.Event().wait()
+        while container_id in self.hanging:
+            await self._released.wait()
         if container_id in self.vanishing or container_id not in self.containers:
             return 404, {"message": f"No such container: {container_id}"}
         return 200, self.containers[container_id][1]

@@ -28,6 +28,7 @@ from tests.services.collector_support import (
     engine_proxy,
     fault,
     running,
+    told,
 )
 from tests.support import eventually
 
@@ -345,6 +346,70 @@ async def test_a_container_that_hangs_in_docker_does_not_hide_the_others(
         kept = named(message, "web")
         assert kept.status == "Up 4 hours"
         assert await fault(bus, "containers") is None
+
+
+NO_HURRY = Times(debounce=0.02, full=3600)
+"""Whatever is published is published because something has come."""
+
+
+async def test_a_container_that_docker_is_at_is_shown_at_once_and_whole_when_docker_answers(
+    bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async with collecting(bus, address, NO_HURRY):
+        await eventually(last.that(shows("web")))
+        await eventually(lambda: len(engine.subscriptions) == 1)
+        engine.hanging = {ID_B}
+        engine.put(ID_B, "db", State="created", Status="Created")
+        engine.tell("create", ID_B, name="db")
+        message = await eventually(last.that(shows("db")))
+        assert (named(message, "db").state, named(message, "db").started_at) == ("created", None)
+        engine.put("c" * 64, "cache")
+        engine.tell("create", "c" * 64, name="cache")
+        message = await eventually(last.that(shows("cache", lambda container: container.started_at is not None)))
+        assert named(message, "db").started_at is None
+        engine.put(ID_B, "db")
+        engine.release()
+        message = await eventually(last.that(shows("db", lambda container: container.started_at is not None)))
+        assert named(message, "db").state == "running"
+
+
+async def test_an_answer_from_before_an_event_is_not_taken_for_one_from_after_it(
+    bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async with collecting(bus, address, NO_HURRY):
+        before = await eventually(last.that(shows("web")))
+        await eventually(lambda: len(engine.subscriptions) == 1)
+        engine.hanging = {ID_A}
+        asked = len(engine.inspections)
+        engine.tell("start", ID_A, name="web")
+        await eventually(lambda: len(engine.inspections) > asked)
+        engine.tell("start", ID_A, name="web")
+        await eventually(lambda: len(engine.inspections) > asked + 1)
+        engine.put(ID_A, "web", StartedAt="2026-11-23T14:00:00Z")
+        engine.release()
+        started_at = named(before, "web").started_at
+        await eventually(last.that(shows("web", lambda container: container.started_at != started_at)))
+
+
+async def test_how_a_run_ended_that_no_event_told_is_told_once_docker_answers(
+    bus: Bus, last: LastState[ContainersMessage], engine: FakeEngine, address: str
+) -> None:
+    async def ends() -> list[tuple[int | None, bool | None]]:
+        return [(event.exit_code, event.oom_killed) for event in await told(bus) if event.to == "exited"]
+
+    async with collecting(bus, address):
+        await eventually(last.that(shows("web")))
+        engine.hanging = {ID_A}
+        engine.put(ID_A, "web", State="exited", Status="Exited (137) 1 second ago")
+        message = await eventually(last.that(shows("web", lambda container: container.state == "exited")))
+        assert named(message, "web").exit_code is None
+        again = await eventually(last.that(lambda later: later.seq > message.seq))
+        assert named(again, "web").exit_code is None
+        assert await ends() == []
+        engine.containers[ID_A][1]["State"] |= {"ExitCode": 137, "OOMKilled": True}
+        engine.release()
+        await eventually(ends)
+        assert await ends() == [(137, True)]
 
 
 async def test_a_refused_list_is_a_fault_and_is_over_when_docker_answers(

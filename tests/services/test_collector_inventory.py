@@ -263,10 +263,29 @@ def test_one_whose_inspection_cannot_be_read_is_left_out(host: Host, caplog: pyt
     assert "aaaaaaaaaaaa" in caplog.text
 
 
-def test_one_that_was_never_inspected_is_left_out(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_docker_is_at_is_shown_as_the_list_has_it_until_it_answers(host: Host) -> None:
+    answer = host.inspections.pop(ID_A)
+    [found] = host.round(listed(Image="nginx", State="created", Status="Created"))
+    assert (found.name, found.image, found.state) == ("web", "nginx", "created")
+    assert (found.started_at, found.exit_code, found.restart_count) == (None, None, 0)
+    host.inspections[ID_A] = answer
+    [found] = host.round(listed(Image="nginx", State="created", Status="Created"))
+    assert host.asked == [ID_A]
+    assert found.started_at == 1795441553500
+
+
+def test_of_one_that_changed_its_state_and_that_docker_is_at_nothing_old_is_told(host: Host) -> None:
+    host.inspections[ID_A] = {"RestartCount": 3, "State": {"StartedAt": "2026-11-23T13:45:53.5Z", "ExitCode": 0}}
+    host.round(listed())
     del host.inspections[ID_A]
-    assert host.round(listed()) == ()
-    assert "does not answer" in caplog.text
+    for _ in range(2):
+        [found] = host.round(listed(State="exited", Status="Exited (137) 1 second ago"))
+        assert host.asked == [ID_A]
+        assert (found.state, found.exit_code, found.started_at) == ("exited", None, None)
+        assert found.restart_count == 3
+    host.inspections[ID_A] = {"State": {"ExitCode": 137, "OOMKilled": True}}
+    [found] = host.round(listed(State="exited", Status="Exited (137) 2 seconds ago"))
+    assert (found.exit_code, found.oom_killed) == (137, True)
 
 
 junk = st.recursive(
