@@ -24,7 +24,7 @@ from services.collector.readings import MOST_LISTED, OWN_PROC, bounded, printabl
 logger = logging.getLogger(__name__)
 
 OWN_ROOT = Path("/")
-_OWN_MOUNTS = Path("/proc/self/mountinfo")
+OWN_MOUNTS = Path("/proc/self/mountinfo")
 
 IMAGE_FILE_SYSTEMS = frozenset({"squashfs", "iso9660", "udf", "erofs", "cramfs", "romfs"})
 """Read-only images: always full, and never of interest for it. Snap mounts one for each package."""
@@ -70,7 +70,7 @@ class DisksReading:
         if not psutil.LINUX:
             partitions = psutil.disk_partitions(all=False)
             return [Mount(found.device, found.mountpoint, found.fstype) for found in partitions]
-        mounts = below(self._root, parse_mountinfo(text_of(_OWN_MOUNTS)))
+        mounts = below(self._root, parse_mountinfo(text_of(OWN_MOUNTS)))
         if self._root != str(OWN_ROOT):
             self._judge(mounts)
         return [mount for mount in mounts if mount.file_system in on_devices]
@@ -101,7 +101,7 @@ class MountTable:
         if self._poll is None:
             return True
         if self._descriptor is None:
-            self._descriptor = os.open(_OWN_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(OWN_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
             weakref.finalize(self, os.close, self._descriptor)
             self._poll.register(self._descriptor, select.POLLPRI)
             return True

@@ -5,8 +5,6 @@ import os
 from common.errors import MalformedError
 
 _CHUNK = 16_384
-_SURELY_WHOLE = 3072
-"""Where the kernel writes a file in pieces, each is almost a page or more: a shorter answer is the whole file."""
 _MOST_BYTES = 16 * 1_048_576
 
 
@@ -15,17 +13,23 @@ def contents(path: str | os.PathLike[str], folder: int | None = None) -> bytes:
     no end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return read_again(descriptor)
+        return _to_the_end(descriptor, b"")
     finally:
         os.close(descriptor)
 
 
 def read_again(descriptor: int) -> bytes:
-    """The whole of an open file as it is now. Raises as `contents` does."""
+    """The whole of a control group's open file as it is now. Raises as `contents` does.
+
+    The kernel writes such a file in one piece, so that one read is all of it; a file of many records, as many of /proc
+    are, comes in pieces that may be short.
+    """
     text = os.pread(descriptor, _CHUNK, 0)
-    if len(text) <= _SURELY_WHOLE:
-        return text
-    pieces, size = [text], len(text)
+    return text if len(text) < _CHUNK else _to_the_end(descriptor, text)
+
+
+def _to_the_end(descriptor: int, begun: bytes) -> bytes:
+    pieces, size = [begun], len(begun)
     while more := os.pread(descriptor, _CHUNK, size):
         pieces.append(more)
         size += len(more)

@@ -7,8 +7,9 @@ import psutil
 import pytest
 
 from services.collector import disks
-from services.collector.disks import DisksReading, MountTable, one_mount_a_device
-from services.collector.procfs import Mount
+from services.collector.disks import OWN_MOUNTS, DisksReading, MountTable, one_mount_a_device
+from services.collector.procfs import Mount, parse_mountinfo
+from services.collector.readings import text_of
 
 ROOT_MOUNT = "133 115 254:0 / {root} ro,relatime{tags} - ext4 /dev/vda rw\n"
 PROC_MOUNT = "135 133 0:21 / {root}/proc ro,relatime - proc proc rw\n"
@@ -35,7 +36,7 @@ class Host:
         self.root = root
         self._mountinfo = root / "mountinfo"
         (root / "proc/filesystems").write_text("nodev\tproc\nnodev\toverlay\n\text4\n\txfs\n")
-        monkeypatch.setattr(disks, "_OWN_MOUNTS", self._mountinfo)
+        monkeypatch.setattr(disks, "OWN_MOUNTS", self._mountinfo)
         monkeypatch.setattr(MountTable, "has_changed", lambda table: True)  # the kernel's to tell
         self.mount(ROOT_MOUNT, PROC_MOUNT)
 
@@ -159,6 +160,23 @@ def test_the_kernel_tells_when_mounts_have_changed(tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
     assert table.has_changed()
+
+
+@pytest.mark.skipif(not psutil.LINUX or os.geteuid() != 0, reason="only root mounts")
+def test_mounts_with_long_lines_are_all_read(tmp_path: Path) -> None:
+    """The kernel writes as many whole lines at a time as fit into a page; with such lines that is one, or none beside others."""
+    long = tmp_path.joinpath(*("x" * 200 for _ in range(13)))
+    places = [long / str(number) for number in range(6)]
+    mounted = []
+    try:
+        for place in places:
+            place.mkdir(parents=True)
+            subprocess.run(["mount", "-t", "tmpfs", "none", str(place)], check=True)
+            mounted.append(place)
+        assert set(map(str, places)) <= {mount.path for mount in parse_mountinfo(text_of(OWN_MOUNTS))}
+    finally:
+        for place in mounted:
+            subprocess.run(["umount", str(place)], check=True)
 
 
 def test_mounts_are_looked_at_again_only_where_they_have_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
