@@ -135,6 +135,7 @@ class Container(WireModel):
     created_at: Millis
     """This and the two below are Docker's own, on its host's clock, cut to milliseconds."""
     started_at: Millis | None
+    """This and the two below are null too while Docker is at the container and answers nothing about it."""
     finished_at: Millis | None
     exit_code: int | None
     """Null while it runs, and before its first run."""

@@ -164,7 +164,7 @@ def test_the_kernel_tells_when_mounts_have_changed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not psutil.LINUX or os.geteuid() != 0, reason="only root mounts")
 def test_mounts_with_long_lines_are_all_read(tmp_path: Path) -> None:
-    """The kernel writes as many whole lines at a time as fit into a page; with such lines that is one, or none beside others."""
+    """The kernel writes as many whole lines at a time as fit into a page: of such lines one, or none beside others."""
     long = tmp_path.joinpath(*("x" * 200 for _ in range(13)))
     places = [long / str(number) for number in range(6)]
     mounted = []
