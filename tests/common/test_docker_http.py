@@ -126,12 +126,12 @@ async def test_who_finds_no_free_connection_has_sent_nothing(tmp_path: Path, mon
     def rule(request: str) -> str | bytes:
         return VERSION if " /version " in request else HANG
 
-    async with engine(tmp_path, rule, act_margin_s=60) as (proxy, made):
+    async with engine(tmp_path, rule, timeout_s=1, act_margin_s=60) as (proxy, made):
         await made.version()
         acting = [asyncio.create_task(made.act(ID, "pause", grace_s=None)) for _ in range(MAX_CONNECTIONS)]
         await eventually(lambda: len(proxy.asked("pause")) == MAX_CONNECTIONS)
         monkeypatch.setattr("common.docker.ACT_CONNECT_S", 0.1)
-        for call, within in ((made.act(ID, "kill", grace_s=None), r"0\.1"), (made.ping(), r"0\.25")):
+        for call, within in ((made.act(ID, "kill", grace_s=None), r"0\.1"), (made.ping(), "1")):
             with pytest.raises(DockerUnreachableError, match=f"no answer within {within} s") as away:
                 await call
             assert not isinstance(away.value, DockerInterruptedError)
@@ -197,7 +197,10 @@ async def test_events_come_as_whole_lines_after_an_empty_list(tmp_path: Path) ->
 async def test_a_stream_that_never_begins_is_an_absence_and_one_that_breaks_off_is_none(
     tmp_path: Path, stream: str | bytes, listens: bool
 ) -> None:
-    async with engine(tmp_path, lambda request: VERSION if " /version " in request else stream) as (_, made):
+    async with engine(tmp_path, lambda request: VERSION if " /version " in request else stream, timeout_s=1) as (
+        _,
+        made,
+    ):
         begun = False
         with pytest.raises(DockerUnreachableError):
             async for _ in made.events(["die"], None):

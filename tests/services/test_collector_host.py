@@ -128,13 +128,12 @@ async def test_the_first_look_only_takes_the_counters() -> None:
 
 async def test_a_stuck_probe_is_stale_and_holds_up_nothing() -> None:
     disks = Stuck()
-    sampler = sampler_of(Readings(disks=disks, disk_io=lambda: DISK_IO), deadline_s=0.5)
+    sampler = sampler_of(Readings(disks=disks, disk_io=lambda: DISK_IO), deadline_s=2.0)
     before = await first_sample(sampler)
     assert before.disks == (DISK,)
     with disks.hanging():
-        began = time.monotonic()
-        stuck = await sampler.sample()
-        assert time.monotonic() - began < 5
+        async with asyncio.timeout(30):
+            stuck = await sampler.sample()
         assert stuck is not None
         assert stuck.stale == ("disks",)
         assert stuck.disks == (DISK,), "the last value stays"
@@ -143,7 +142,7 @@ async def test_a_stuck_probe_is_stale_and_holds_up_nothing() -> None:
 
 async def test_a_stuck_probe_is_not_asked_again_until_it_came_back(caplog: pytest.LogCaptureFixture) -> None:
     disks = Stuck()
-    sampler = sampler_of(Readings(disks=disks, disk_io=lambda: DISK_IO), deadline_s=0.5)
+    sampler = sampler_of(Readings(disks=disks, disk_io=lambda: DISK_IO), deadline_s=2.0)
     await first_sample(sampler)
     with disks.hanging():
         await sampler.sample()
@@ -154,7 +153,7 @@ async def test_a_stuck_probe_is_not_asked_again_until_it_came_back(caplog: pytes
             assert sample.stale == ("disks",)
         assert disks.calls == calls
         (record,) = caplog.records
-        assert "disks is not available (no answer within 0.5 s)" in record.message
+        assert "disks is not available (no answer within 2 s)" in record.message
     await eventually(lambda: disks.inside == 0)
     sample = await sampler.sample()
     assert sample is not None
@@ -236,7 +235,7 @@ async def test_what_hangs_among_the_quick_parts_keeps_what_was_read_before_it_an
         return Swap(total_bytes=2, used_bytes=1, percent=50.0)
 
     readings = Readings(cpu=lambda: CPU, swap=read_swap, disk_io=lambda: DISK_IO)
-    sampler = sampler_of(readings, deadline_s=0.5)
+    sampler = sampler_of(readings, deadline_s=2.0)
     before = await first_sample(sampler)
     assert before.stale == ()
     with swaps.hanging():
@@ -256,7 +255,7 @@ async def test_what_hangs_among_the_quick_parts_keeps_what_was_read_before_it_an
 async def test_the_quick_parts_before_the_one_that_hangs_are_fresh() -> None:
     swaps = Stuck()
     first, second, third = Part("first", lambda: 1), Part("second", swaps), Part("third", lambda: 3)
-    reader = Reader([first, second, third], deadline_s=0.5)
+    reader = Reader([first, second, third], deadline_s=2.0)
     with swaps.hanging():
         reader.ask()
         await reader.answer()

@@ -117,7 +117,7 @@ async def test_those_that_do_not_answer_in_time_do_not_hide_the_others(
     containers = [running(f"{number:064x}", number) for number in range(1, MOST_STATS_AT_ONCE + 4)]
     hanging = {container.id: HANG for container in containers[:MOST_STATS_AT_ONCE]}
     engine.stats = {container.id: statistics() for container in containers} | hanging
-    sampler = samplers.at(tree, engine, stats_deadline_s=0.3)
+    sampler = samplers.at(tree, engine, stats_deadline_s=1.0)
     assert (await sample(sampler, *containers)).memory_bytes == (*[None] * MOST_STATS_AT_ONCE, 5, 5, 5)
 
 
