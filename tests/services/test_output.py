@@ -67,7 +67,7 @@ def test_leaving_does_not_wait_for_a_terminal_that_takes_nothing() -> None:
         with Output(out=writing, max_waiting_lines=10) as output:
             while output.dropped < 100:
                 output.say("x" * 1000)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
     finally:
         os.close(reading)  # the writer's thread gets EPIPE and ends
         output._writer.join(2)
