@@ -37,7 +37,7 @@ def _target(text: str, found: float | None, unit: str, digits: int, reached: Cal
 
 
 def show_usage(console: Console, found: "usage.Findings") -> None:
-    rounds = max(map(len, found.rows.values()), default=0)
+    rounds = found.options.rounds
     several = "; median (least to most)" if rounds > 1 else ""
     windows_said = f"{rounds} x {found.options.seconds:g} s{several}"
     table = _table(

@@ -1,7 +1,8 @@
 """What it costs to know what the containers use: CPU of whoever asks, and of the engine that is asked.
 
-The rows run in turn, round after round, so that whatever else happens on the machine hits all alike; each round has a
-row in which nothing runs, and what the engine uses in it is subtracted from what it uses in the others.
+The rows run in turn, round after round, so that whatever else happens on the machine hits all alike. Before and after
+each of them nothing runs for as long, and what the engine uses then is subtracted from what it uses in the row: what
+shims use by themselves changes within minutes, and after each system that has asked them something.
 """
 
 import asyncio
@@ -73,6 +74,8 @@ class Window(NamedTuple):
     """Resident at the end, by process."""
     per_s: Mapping[str, float]
     """How often each kind of news came."""
+    idle_before: int
+    """So many windows in which nothing runs came before it."""
 
 
 @dataclass
@@ -90,19 +93,20 @@ class Findings:
         return statistics.median(map(of, windows)) if windows else None
 
     def engine_added(self, row: Row) -> list[float]:
-        """What the engine used more than in the same round's row in which nothing ran, round by round."""
+        """What the engine used more than in the windows before and after, in which nothing ran."""
+        if row is Row.IDLE:
+            return []
         idle = [sum(window.engine.values()) for window in self.rows.get(Row.IDLE, ())]
-        return [sum(window.engine.values()) - rest for window, rest in zip(self.rows.get(row, ()), idle, strict=False)]
+        return [
+            sum(window.engine.values()) - statistics.mean(idle[window.idle_before - 1 : window.idle_before + 1])
+            for window in self.rows.get(row, ())
+        ]
 
     def cost(self, row: Row) -> float | None:
-        """Median of own CPU and what the engine used for it. Less than the engine uses idle counts as nothing, not as
-        a gain."""
-        windows = self.rows.get(row, ())
-        costs = [
-            sum(window.own.values()) + max(0.0, added)
-            for window, added in zip(windows, self.engine_added(row), strict=False)
-        ]
-        return statistics.median(costs) if costs else None
+        """Medians of own CPU and of what the engine used for it. Less than the engine uses idle counts as nothing, not
+        as a gain."""
+        own, added = self.median(row, lambda window: sum(window.own.values())), self.engine_added(row)
+        return own + max(0.0, statistics.median(added)) if own is not None and added else None
 
     def targets(self) -> list[Target]:
         mine = self.cost(Row.WATCHED)
@@ -161,29 +165,30 @@ async def measure(engine: Engine, made: Mapping[str, str], options: Options, say
         if options.seconds % PERIOD_S:
             findings.notes.append(f"the windows are no multiple of {PERIOD_S:g} s: the engine's figures mean nothing")
         processes = EngineProcesses(engine.socket_path)
-        rows = [row for row in options.rows if row not in findings.missing]
-        for number in range(1, options.rounds + 1):
-            for row in rows:
-                if row in findings.missing:
-                    continue
-                say(f"usage {number}/{options.rounds}: {row}")
-                try:
-                    async with _running(row, binary, made, options.log) as runs:
-                        await asyncio.sleep(options.settle_s)
-                        running = await engine.running()
-                        window = await _window(runs, processes.groups(running), options.seconds)
-                        notes = await runs.check()
-                        if set(await engine.running()) != set(running):
-                            notes.append("other containers came or went meanwhile: the engine's figures are not ours")
-                except NotReadyError as error:
-                    if row in OURS:
-                        raise
-                    _leave_out(findings, (row,), str(error), say)
-                    continue
-                findings.rows.setdefault(row, []).append(window)
-                for note in notes:
-                    say(f"{row}: {note}")
-                    findings.notes.append(f"{row}, round {number}: {note}")
+        asking = [row for row in options.rows if row is not Row.IDLE]
+        turns = [turn for _ in range(options.rounds) for row in asking for turn in (Row.IDLE, row)] + [Row.IDLE]
+        for number, row in enumerate(turns, 1):
+            if row in findings.missing:
+                continue
+            say(f"usage {number}/{len(turns)}: {row}")
+            try:
+                async with _running(row, binary, made, options.log) as runs:
+                    await asyncio.sleep(options.settle_s)
+                    running = await engine.running()
+                    idle_before = len(findings.rows.get(Row.IDLE, ()))
+                    window = await _window(runs, processes.groups(running), options.seconds, idle_before)
+                    notes = await runs.check()
+                    if set(await engine.running()) != set(running):
+                        notes.append("other containers came or went meanwhile: the engine's figures are not ours")
+            except NotReadyError as error:
+                if row in OURS:
+                    raise
+                _leave_out(findings, (row,), str(error), say)
+                continue
+            findings.rows.setdefault(row, []).append(window)
+            for note in notes:
+                say(f"{row}: {note}")
+                findings.notes.append(f"{row}, {number} of {len(turns)}: {note}")
     return findings
 
 
@@ -194,7 +199,7 @@ def _leave_out(findings: Findings, rows: tuple[Row, ...], why: str, say: Callabl
         say(f"NOT MEASURED: {row}: {why}")
 
 
-async def _window(runs: _Runs, engine: Groups, seconds: float) -> Window:
+async def _window(runs: _Runs, engine: Groups, seconds: float, idle_before: int) -> Window:
     def groups() -> Groups:
         return {**{name: tree(pid) for name, pid in runs.pids.items()}, **engine}
 
@@ -210,6 +215,7 @@ async def _window(runs: _Runs, engine: Groups, seconds: float) -> Window:
         machine=after.machine_percent_since(before),
         memory_bytes={name: memory_bytes(pid) for name, pid in runs.pids.items()},
         per_s={kind: (counts[kind] - counts_before[kind]) / (after.at_s - before.at_s) for kind in counts},
+        idle_before=idle_before,
     )
 
 
