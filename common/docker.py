@@ -53,6 +53,15 @@ _DEFAULT_PORTS = {"tcp": 2375, "http": 2375, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%[A-Za-z0-9._-]+)?")
 """A name or an address; in one of IPv6 with its zone, where it has one."""
 
+_PODMANS_STATES = {
+    "configured": "created",
+    "initialized": "created",
+    "stopping": "running",
+    "stopped": "exited",
+}
+"""What Podman says of a container where Docker has no such word, in Docker's: one that is being stopped still runs, and
+one whose end is still being tidied up has ended."""
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -103,12 +112,17 @@ class Docker:
         listed = _json(await self._send("GET", f"{await self._negotiated()}/containers/json?all=1"))
         if not isinstance(listed, list) or not all(isinstance(container, dict) for container in listed):
             raise _unintelligible("its list of containers is no list of objects")
+        for container in listed:
+            _use_dockers_word(container, "State")
         return listed
 
     async def inspect(self, container_id: str) -> dict[str, Any]:
         """Everything about one container, in Docker's own shape."""
         path = f"{await self._negotiated()}/containers/{quote(container_id, safe='')}/json"
-        return _json_object(await self._send("GET", path))
+        inspected = _json_object(await self._send("GET", path))
+        if isinstance(state := inspected.get("State"), dict):
+            _use_dockers_word(state, "Status")
+        return inspected
 
     async def stats(self, container_id: str) -> dict[str, Any]:
         """One sample of what a container uses, in Docker's own shape. Engines before 23 take a second for it."""
@@ -229,6 +243,12 @@ def parse_time(said: object) -> int | None:
     except (ValueError, TypeError):  # no time, or one without a zone
         return None
     return since // timedelta(milliseconds=1) if since > timedelta(0) else None
+
+
+def _use_dockers_word(said: dict[str, Any], name: str) -> None:
+    word = said.get(name)
+    if isinstance(word, str) and word in _PODMANS_STATES:
+        said[name] = _PODMANS_STATES[word]
 
 
 def _server(address: str) -> Server:

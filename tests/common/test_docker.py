@@ -195,6 +195,23 @@ async def test_an_engine_that_has_dropped_our_version_is_named_as_too_new(tmp_pa
             await made.list_containers()
 
 
+@pytest.mark.parametrize(
+    ("podmans", "dockers"),
+    [("configured", "created"), ("initialized", "created"), ("stopping", "running"), ("stopped", "exited")],
+)
+async def test_what_podman_says_of_a_container_is_put_in_dockers_words(
+    tmp_path: Path, podmans: str, dockers: str
+) -> None:
+    answers = {
+        "/version": VERSION,
+        "/containers/json": http(json.dumps([{"Id": ID, "State": podmans}, {"Id": ID, "State": "paused"}, {}])),
+        f"/{ID}/json": http(json.dumps({"State": {"Status": podmans}})),
+    }
+    async with engine(tmp_path, lambda request: next(answers[key] for key in answers if key in request)) as (_, docker):
+        assert [each.get("State") for each in await docker.list_containers()] == [dockers, "paused", None]
+        assert (await docker.inspect(ID))["State"] == {"Status": dockers}
+
+
 async def test_the_version_is_negotiated_again_after_the_engine_was_away(tmp_path: Path) -> None:
     versions = iter(("1.45", "1.40"))
 
