@@ -71,6 +71,29 @@ def parse_event(line: bytes) -> EngineEvent | None:
     )
 
 
+class Repeats:
+    """Podman tells what came of every health check, Docker only what is another than the last: nothing is to be done
+    about the rest."""
+
+    def __init__(self) -> None:
+        self._health: dict[str, Health | None] = {}
+        """What was last told of each container's run."""
+
+    def has(self, event: EngineEvent) -> bool:
+        """Whether it tells again what is known. Each event is asked about once, in their order."""
+        if event.action != "health_status":
+            if event.action in {"start", "die", "destroy"}:
+                self._health.pop(event.container_id, None)
+            return False
+        before = self._health.get(event.container_id, "")
+        self._health[event.container_id] = event.health
+        return before == event.health
+
+    def forget(self) -> None:
+        """Events have been missed, or may have."""
+        self._health.clear()
+
+
 def since(at_ns: int) -> str:
     """How the engine is asked for what happened from a time on."""
     return f"{at_ns // 10**9}.{at_ns % 10**9:09d}"

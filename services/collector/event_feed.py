@@ -16,7 +16,7 @@ from common.docker import Docker
 from common.errors import DockerApiError, DockerUnreachableError, MalformedError
 from common.outage import Outage
 from common.telemetry import malformed
-from services.collector.engine_events import ASKED_FOR, EngineEvent, parse_event, since
+from services.collector.engine_events import ASKED_FOR, EngineEvent, Repeats, parse_event, since
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ class EventFeed:
         self._lines: deque[bytes] = deque()
         self._read: list[EngineEvent] = []
         self._until_ns: int | None = None
+        self._repeats = Repeats()
         self._news = asyncio.Event()
+        self._rung = False
         self._silent = True
         self._again = asyncio.Event()
         self._refusals = Outage(f"the stream of events of Docker at {docker.address}", logger)
@@ -63,17 +65,24 @@ class EventFeed:
         """Whether events may have been missed since this was last set to False: a list is due then."""
 
     async def wait(self) -> None:
-        """Until something has come, or the feed has begun anew or ended."""
-        await self._news.wait()
+        """Until something new has come, or the feed has begun anew or ended."""
+        while True:
+            await self._news.wait()
+            self._parse()
+            if self._read or self._rung:
+                return
+            self._news.clear()
 
     def ring(self) -> None:
         """Ends a `wait` for another reason."""
+        self._rung = True
         self._news.set()
 
     def take(self) -> list[EngineEvent]:
         """What has come since the last time, in its order."""
         self._parse()
         taken, self._read = self._read, []
+        self._rung = False
         self._news.clear()
         return taken
 
@@ -140,6 +149,7 @@ class EventFeed:
                     self._lines.clear()
                     self._read.clear()
                     self.has_gap = True
+                    self.ring()
                 self._news.set()
 
     async def _watch(self) -> None:
@@ -160,7 +170,8 @@ class EventFeed:
     def _turn(self, on: bool) -> None:
         self.is_on = on
         self.has_gap = True
-        self._news.set()
+        self._repeats.forget()
+        self.ring()
 
     def _parse(self) -> None:
         while self._lines:
@@ -172,4 +183,5 @@ class EventFeed:
                 continue
             if event is not None:
                 self._until_ns = max(self._until_ns or 0, event.at_ns)
-                self._read.append(event)
+                if not self._repeats.has(event):
+                    self._read.append(event)

@@ -1,4 +1,5 @@
-"""Docker's events as an engine 26.1 wrote them, Podman's as its sources and documentation have them, and rubbish."""
+"""Docker's events as an engine 26.1 wrote them, Podman's as its sources have them, and rubbish. What Podman 5.4 really
+wrote: test_collector_podman.py."""
 
 import contextlib
 import json
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import MalformedError
-from services.collector.engine_events import EngineEvent, parse_event, since
+from services.collector.engine_events import EngineEvent, Repeats, parse_event, since
 
 ID = "63bf5a6cab4038c6bcd4fa75c8d8a6e8a8e313bca4fa43cd793b23f3039183c5"
 AT = 1795474705325471674
@@ -71,6 +72,32 @@ def test_what_is_about_no_container_is_passed_over() -> None:
 )
 def test_podmans_words_are_read_too(said: dict[str, Any], expected: EngineEvent) -> None:
     assert parsed(said) == expected
+
+
+def health(word: str | None, container_id: str = ID) -> EngineEvent:
+    return EngineEvent("health_status", container_id, "web", AT, health=word)  # type: ignore[arg-type]
+
+
+def test_a_health_that_is_told_again_is_a_repeat_within_a_run() -> None:
+    repeats = Repeats()
+    told = ["starting", "healthy", "healthy", "unhealthy", "healthy", "healthy"]
+    assert [repeats.has(health(word)) for word in told] == [False, False, True, False, False, True]
+    assert not repeats.has(health("healthy", "another"))
+    assert not repeats.has(EngineEvent("die", ID, "web", AT))
+    assert not repeats.has(health("healthy"))
+    assert repeats.has(health("healthy"))
+    repeats.forget()
+    assert not repeats.has(health("healthy"))
+
+
+def test_a_health_that_is_not_understood_is_told_once() -> None:
+    repeats = Repeats()
+    assert [repeats.has(health(None)) for _ in range(3)] == [False, True, True]
+
+
+def test_nothing_but_health_is_ever_a_repeat() -> None:
+    repeats = Repeats()
+    assert not any(repeats.has(EngineEvent("start", ID, "web", AT)) for _ in range(3))
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,21 @@ async def test_three_hundred_events_at_once_share_few_lists_and_are_all_told_in_
         assert engine.lists < 10
 
 
+async def test_a_health_that_is_told_again_and_again_asks_nothing_of_the_engine(
+    bus: Bus, engine: FakeEngine, address: str
+) -> None:
+    async with collecting(bus, address, SELDOM):
+        await settled(engine)
+        engine.tell("health_status: healthy", ID_B)
+        await eventually(partial(engine.inspected_since, len(engine.inspections), ID_B))
+        await settled(engine)
+        engine.inspections = []
+        for _ in range(20):
+            engine.tell("health_status: healthy", ID_B)
+        await settled(engine)
+        assert set(engine.inspections) == {ID_A}, "which was asked about to see it"
+
+
 async def test_more_events_than_are_kept_are_counted_and_made_good_by_a_list(engine: FakeEngine, address: str) -> None:
     before = lost("overflow")
     client = Docker(address)
