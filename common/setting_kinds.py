@@ -134,10 +134,21 @@ def default_edge_id() -> str:
 
 
 def default_docker_host() -> str:
-    """The usual socket, or a rootless engine's where only that exists."""
-    rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
-    usual = Path("/var/run/docker.sock")
-    return f"unix://{rootless if rootless.exists() and not usual.exists() else usual}"
+    """Docker's usual socket; where that does not exist, a rootless Docker's, or one of Podman's."""
+    of_the_user = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"))
+    others = (of_the_user / "docker.sock", Path("/run/podman/podman.sock"), of_the_user / "podman/podman.sock")
+    return f"unix://{first_present(Path('/var/run/docker.sock'), *others)}"
+
+
+def first_present(preferred: Path, *others: Path) -> Path:
+    """The first that exists, as far as this user may see; the preferred one where none does."""
+    for path in (preferred, *others):
+        try:
+            if path.exists():
+                return path
+        except PermissionError:  # Podman's folder is root's own
+            continue
+    return preferred
 
 
 def default_state_dir() -> Path:
