@@ -7,6 +7,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
+class NotYet:
+    """For a predicate: what it saw, where that is not what is waited for."""
+
+    def __init__(self, *seen: object) -> None:
+        self._seen = seen
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return ", ".join(map(repr, self._seen))
+
+
 async def eventually(
     predicate: Callable[[], Any | Awaitable[Any]], within_s: float = 10, every_s: float = 0.02, what: str = ""
 ) -> Any:

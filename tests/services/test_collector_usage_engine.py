@@ -31,7 +31,7 @@ from tests.services.usage_support import (
     statistics,
     with_rates,
 )
-from tests.support import eventually
+from tests.support import NotYet, eventually
 
 
 @pytest.fixture
@@ -173,14 +173,14 @@ async def test_usage_is_what_docker_stats_shows_both_by_the_files_and_by_the_eng
     files = samplers.make(f"unix://{REAL_ENGINE}")
     stats = samplers.make(f"unix://{REAL_ENGINE}", proc=tmp_path)
 
-    async def agree() -> bool:
+    async def agree() -> bool | NotYet:
         """All over the same two seconds; a look may be off where the machine is busy elsewhere for a part of them."""
         await asyncio.gather(sample(files, *found), sample(stats, *found))
         shown = await asyncio.gather(shown_by_docker(busy), shown_by_docker(holding))
         both = await asyncio.gather(sample(files, *found), sample(stats, *found))
-        return all(
-            same(row(usage, each.id), said) for usage in both for each, said in zip(found, shown, strict=True)
-        ) and all(same(row(both[0], each.id), row(both[1], each.id)) for each in found)
+        of_each = [(row(both[0], each.id), row(both[1], each.id), said) for each, said in zip(found, shown, strict=True)]
+        is_same = all(same(file, said) and same(stat, said) and same(file, stat) for file, stat, said in of_each)
+        return is_same or NotYet(*of_each)
 
     await eventually(agree, within_s=30)
     for sampler, source in ((files, "cgroup"), (stats, "stats")):
