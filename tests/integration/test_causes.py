@@ -82,7 +82,7 @@ async def test_a_restart_by_ops_and_a_crash_out_of_memory_are_told_apart(
     driver: Driver, bus: Bus, containers: Containers
 ) -> None:
     eats = "trap 'head -c 50m /dev/zero | tail' USR1; while :; do sleep 0.05; done"
-    name = await containers.run("sh", "-c", f"{eats}", options=("-m", "6m"))
+    name = await containers.run("sh", "-c", f"{eats}", options=("-m", "32m"))
     await events_of(bus, name, 2)
     await driver.act(name, "restart", timeout_sec=0)
     await docker("exec", name, "sh", "-c", "head -c 50m /dev/zero | tail > /dev/null; kill -9 1 || true")
