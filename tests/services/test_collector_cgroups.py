@@ -1,5 +1,6 @@
 """The engine that the other tests use has control groups v1; those of v2 are tested here, on texts in the format that
 the kernel documents (admin-guide/cgroup-v2.rst), and Podman's statistics on texts in the shape that its source gives.
+Some that were captured are in test_collector_captured.py.
 """
 
 from collections.abc import Callable

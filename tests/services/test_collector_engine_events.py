@@ -1,5 +1,5 @@
 """Docker's events as an engine 26.1 wrote them, Podman's as its sources have them, and rubbish. What Podman 5.4 really
-wrote: test_collector_podman.py."""
+wrote: test_collector_captured.py."""
 
 import contextlib
 import json

@@ -178,7 +178,9 @@ async def test_usage_is_what_docker_stats_shows_both_by_the_files_and_by_the_eng
         await asyncio.gather(sample(files, *found), sample(stats, *found))
         shown = await asyncio.gather(shown_by_docker(busy), shown_by_docker(holding))
         both = await asyncio.gather(sample(files, *found), sample(stats, *found))
-        of_each = [(row(both[0], each.id), row(both[1], each.id), said) for each, said in zip(found, shown, strict=True)]
+        of_each = [
+            (row(both[0], each.id), row(both[1], each.id), said) for each, said in zip(found, shown, strict=True)
+        ]
         is_same = all(same(file, said) and same(stat, said) and same(file, stat) for file, stat, said in of_each)
         return is_same or NotYet(*of_each)
 
