@@ -11,7 +11,7 @@ from common.bell import Bell
 from common.bus import Bus, Point
 from common.envelope import Version
 from common.errors import BusError
-from common.keys import StateKind, Worker
+from common.keys import WATCH_TTL_S, StateKind, Worker
 from common.protocol import UsageSource
 from common.roster import About
 from common.telemetry import unpublished
@@ -43,6 +43,7 @@ class Tenure:
         self._first_due_at = time.monotonic() + overdue_s
         self._news = Bell()
         self._has_news = False
+        self._on_forgotten: Callable[[], object] = lambda: None
 
     def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
         """The job has got something done just now, and will again within so long. One that is late with any of its
@@ -73,11 +74,24 @@ class Tenure:
     def _tell(self, about: About) -> None:
         if about != self._about:
             self._about = about
-            self._has_news = True
-            self._news.ring()
+            self.hasten_beat()
+
+    def hasten_beat(self) -> None:
+        """There is something else to tell, or Redis says that the lease is not held."""
+        self._has_news = True
+        self._news.ring()
+
+    def when_forgotten(self, call: Callable[[], object]) -> None:
+        """`call` when Redis has forgotten the lease, and with it perhaps all that was published."""
+        self._on_forgotten = call
+
+    def note_forgotten(self) -> None:
+        """Redis had forgotten the lease, which is held again."""
+        self.interest.doubt(WATCH_TTL_S)
+        self._on_forgotten()
 
     async def wait_for_beat(self, by_s: float) -> None:
-        """Until the next beat is due, or at once when there is something else to tell."""
+        """Until the next beat is due, or is hastened."""
         if not self._has_news:
             await self._news.rings_by(by_s)
         self._has_news = False
@@ -91,13 +105,24 @@ class Interest:
         self._stale_after_s = stale_after_s
         self._read: frozenset[StateKind] = frozenset()
         self._woken_at_s: dict[StateKind, float] = {}
+        self._doubt_until_s = float("-inf")
+        self.times_doubted = 0
         self._changed = Bell()
 
     def has(self, kind: StateKind) -> bool:
         woken_at_s = self._woken_at_s.get(kind, float("-inf"))
         return kind in self._read or time.monotonic() - woken_at_s < self._stale_after_s
 
+    def doubt(self, for_s: float) -> None:
+        """Redis may have forgotten who watches: what was watched counts as watched until those who do have said so
+        again."""
+        self._doubt_until_s = time.monotonic() + for_s
+        self.times_doubted += 1
+        self._tell()
+
     def note_read(self, kinds: frozenset[StateKind]) -> None:
+        if time.monotonic() < self._doubt_until_s:
+            kinds |= self._read
         if kinds != self._read:
             self._read = kinds
             self._tell()
@@ -134,6 +159,8 @@ class StatePublisher:
             done = await self._tenure.bus.publish_state(
                 self._tenure.host, self._kind, self._tenure.token, version, body, history
             )
+            if not done:
+                self._tenure.hasten_beat()
         except BusError as error:
             logger.debug("not published: %s", error)
             self._seq = version.seq  # it may have gone out: the number is used up

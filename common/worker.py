@@ -146,10 +146,13 @@ class HostWorker:
             try:
                 beat = await self._bus.beat(self._host, self._worker, self._lease_ttl_ms, tenure.about, self._kinds)
                 holder = beat.holder.decode(errors="replace") if beat.holder is not None else None
-                if holder is None:  # nobody's: it ran out while Redis was away, or was flushed
+                was_forgotten = holder is None  # it ran out while Redis was away, or was flushed
+                if holder is None:
                     holder = await self._take(tenure.token, earlier_life="")
                 if holder != tenure.token:
                     raise LeaseLostError(self._host, self._worker, holder)
+                if was_forgotten:
+                    tenure.note_forgotten()
                 tenure.interest.note_read(beat.watched)
                 self._refusals.over()
                 self._say(Health(self._worker, "working", tenure.fault))

@@ -65,8 +65,8 @@ class Chronicle:
         """Returns the ids of those that have made steps which no event told."""
         return self._transitions.on_snapshot(containers, unreadable, moving)
 
-    async def tell(self) -> None:
-        """Publishes whatever is not told yet, as far as Redis takes it."""
+    async def tell(self) -> bool:
+        """Publishes whatever is not told yet, as far as Redis takes it; True where that is all."""
         now_ms = self._tenure.bus.clock.now_ms()
         for step in self._transitions.take():
             self._untold.append((step, to_ms(step.at_ns, self._offset_ms, now_ms)))
@@ -78,7 +78,7 @@ class Chronicle:
             for (step, at_ms), cause in zip(steps, self._causes.of(steps), strict=True):
                 self._publisher.add(step, at_ms, cause)
             self._untold.clear()
-        await self._publisher.publish()
+        return await self._publisher.publish() and not self._untold
 
     async def _learn(self) -> bool:
         """What actions have been doing. False where that cannot be known now, but soon."""

@@ -62,7 +62,7 @@ class Times:
     full: float = 30.0
     """A list without an event, to repair what events have missed."""
     without_events: float = 2.0
-    """The same, while the engine tells no events, or is away."""
+    """The same, while the engine tells no events, or is away, or Redis does not take what is new."""
     republish: float = 10.0
     """An unchanged snapshot is published again after this, if a list has confirmed it."""
 
@@ -151,6 +151,12 @@ class _Rounds:
         """Those of which the last list has shown what no event told, although events are followed."""
         self._published: tuple[Container, ...] | None = None
         self._published_at_s = float("-inf")
+        tenure.when_forgotten(self._publish_anew)
+
+    def _publish_anew(self) -> None:
+        """Redis may have lost what it was given."""
+        self._published = None
+        self._feed.ring()
 
     async def run(self) -> None:
         """Never returns."""
@@ -180,7 +186,7 @@ class _Rounds:
         return False
 
     async def _round(self, is_full: bool) -> bool:
-        """One list and what follows from it. False where the engine gives none."""
+        """One list and what follows from it. False where the engine gives none, or Redis does not take all of it."""
         had_gap, self._feed.has_gap = self._feed.has_gap, False
         if had_gap:
             self._inventory.doubt()
@@ -209,19 +215,21 @@ class _Rounds:
         moving = self._feed.moving() | self._held_up
         untold = self._chronicle.on_snapshot(containers, self._inventory.unreadable, moving)
         self._untold = untold if is_full and not had_gap else set()
-        await self._publish(containers, sampled_at, again=is_full)
-        await self._chronicle.tell()
+        is_out = await self._publish(containers, sampled_at, again=is_full)
+        is_out = await self._chronicle.tell() and is_out
         self.running = tuple(found for one in containers if (found := self._running(one)) is not None)
         self.listed.set()
-        return True
+        return is_out
 
-    async def _publish(self, containers: tuple[Container, ...], sampled_at: int, *, again: bool) -> None:
-        """What is new, and `again` what is not, so that its `sampledAt` says that it still holds."""
+    async def _publish(self, containers: tuple[Container, ...], sampled_at: int, *, again: bool) -> bool:
+        """What is new, and `again` what is not, so that its `sampledAt` says that it still holds. False where Redis does
+        not take it."""
         is_old = self._now_s() - self._published_at_s >= self._times.republish
         if containers != self._published or (again and is_old):
             done = await self._publisher.publish(encoder(ContainersMessage, self._tenure.host, sampled_at, containers))
             self._published = containers if done else None
             self._published_at_s = self._now_s()
+        return self._published is not None
 
     def _fault(self, error: DockerUnreachableError | DockerApiError) -> str:
         if isinstance(error, DockerUnreachableError):

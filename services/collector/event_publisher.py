@@ -51,14 +51,16 @@ class EventPublisher:
             unpublished.labels("events").inc()
             self._payloads.popleft()
 
-    async def publish(self) -> None:
-        """As far as Redis takes it."""
+    async def publish(self) -> bool:
+        """As far as Redis takes it; True where that is all."""
         try:
             while self._payloads:
                 some = list(islice(self._payloads, _AT_ONCE))
                 if not await self._tenure.bus.publish_events(self._tenure.host, self._tenure.token, some):
-                    return
+                    self._tenure.hasten_beat()
+                    break
                 for _ in some:
                     self._payloads.popleft()
         except BusError as error:
             logger.debug("events not published yet: %s", error)
+        return not self._payloads

@@ -1,5 +1,5 @@
 """When a kind of state is to be sampled next: on a fast clock while somebody on some edge watches it, on a slow one
-else, and at once when the first one begins to.
+else, and at once when the first one begins to, or when Redis may have forgotten the last one.
 
 All clocks of a host tick together, on a grid of its own: a process that wakes up once does more with what it costs. How
 long a sample takes does not shift the next one, and ticks that were missed are left out, not made up for in a burst.
@@ -24,6 +24,7 @@ class Pace:
         self._slow_s = max(fast_s, slow_s)
         self._phase_s = phase_of(tenure.host)
         self._was_watched = self.is_watched
+        self._times_doubted = self._interest.times_doubted
 
     @property
     def is_watched(self) -> bool:
@@ -40,7 +41,9 @@ class Pace:
         while True:
             watched = self.is_watched
             began, self._was_watched = watched and not self._was_watched, watched
-            if began:
+            doubted = self._interest.times_doubted
+            is_doubted, self._times_doubted = doubted != self._times_doubted, doubted
+            if began or is_doubted:
                 return
             interval_s = self._fast_s if watched else self._slow_s
             due_s = next_tick(interval_s, self._phase_s, now_s()) if math.isfinite(interval_s) else math.inf

@@ -332,6 +332,24 @@ async def test_a_tenure_survives_flushall(bus: Bus) -> None:
         assert job.tenures == [tenure]
 
 
+async def test_whoever_cannot_publish_looks_at_once_whether_the_lease_is_held_and_is_told_that_it_was_forgotten(
+    bus: Bus,
+) -> None:
+    job = Job()
+    async with running(worker(bus, renew_s=3600, lease_ttl_ms=7_200_000).run(job)):
+        tenure = await job.tenure()
+        forgotten: list[str] = []
+        tenure.when_forgotten(lambda: forgotten.append("forgotten"))
+        publisher = StatePublisher(tenure, "metrics")
+        assert await publisher.publish(body)
+        with bus.reaching() as redis:
+            await redis.flushall()
+        assert not await publisher.publish(body), "nobody holds the lease"
+        await eventually(lambda: forgotten)
+        assert await publisher.publish(body)
+        assert (forgotten, job.tenures) == (["forgotten"], [tenure])
+
+
 async def test_a_tenure_survives_a_restart_of_redis(bus: Bus, valkey: EmbeddedServer) -> None:
     job = Job()
     async with running(worker(bus).run(job)):

@@ -233,6 +233,34 @@ async def test_what_happens_while_redis_is_away_is_told_when_it_is_back_in_order
         await eventually(steps(bus, *wanted), within_s=15)
 
 
+async def test_what_redis_did_not_take_goes_out_soon_after_it_is_back(
+    bus: Bus, engine: FakeEngine, address: str, valkey: EmbeddedServer, last: LastState[ContainersMessage]
+) -> None:
+    async with collecting(bus, address, SELDOM):
+        await settled(engine)
+        await valkey.stop()
+        await eventually(lambda: not bus.available)
+        engine.put(ID_A, "web", State="exited", Status="Exited (1) 1 second ago")
+        engine.tell("die", ID_A, name="web", exitCode="1")
+        inspected = len(engine.inspections)
+        await eventually(partial(engine.inspected_since, inspected, ID_A))
+        await valkey.start()
+        await eventually(last.that(lambda message: message.data[1].state == "exited"), what="without another event")
+        await eventually(steps(bus, ("running", "exited")))
+
+
+async def test_what_redis_has_lost_is_published_anew(
+    bus: Bus, engine: FakeEngine, address: str, last: LastState[ContainersMessage]
+) -> None:
+    async with collecting(bus, address, SELDOM):
+        await settled(engine)
+        before = await eventually(last.read)
+        with bus.reaching() as redis:
+            await redis.flushall()
+        after = await eventually(last.read, what="although nothing has happened since")
+        assert (after.epoch, after.data) == (before.epoch, before.data)
+
+
 async def test_what_happened_while_no_collector_was_there_is_told_by_the_next(
     bus: Bus, engine: FakeEngine, address: str, last: LastState[ContainersMessage], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -92,6 +92,20 @@ async def test_one_who_stops_watching_and_begins_again_is_served_at_once_again(t
         await unwatch(bus, tenure)
 
 
+async def test_where_redis_has_forgotten_everything_a_sample_is_due_at_once_and_what_was_watched_still_is(
+    tenure: Tenure, bus: Bus
+) -> None:
+    await watch(bus, tenure)
+    pace = Pace(tenure, "metrics", NEVER_S, NEVER_S)
+    waiting = await waits(pace)
+    with bus.reaching() as redis:
+        await redis.flushall()
+    async with asyncio.timeout(5):
+        await waiting
+    (await waits(pace)).cancel()
+    assert pace.is_watched, "whoever watches gets the time to say so again"
+
+
 async def test_without_a_slow_pace_only_what_is_watched_is_sampled(tenure: Tenure, bus: Bus) -> None:
     pace = Pace(tenure, "metrics", 0.01, math.inf)
     assert pace.interval_s == math.inf
