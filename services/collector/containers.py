@@ -222,8 +222,8 @@ class _Rounds:
         return is_out
 
     async def _publish(self, containers: tuple[Container, ...], sampled_at: int, *, again: bool) -> bool:
-        """What is new, and `again` what is not, so that its `sampledAt` says that it still holds. False where Redis does
-        not take it."""
+        """What is new, and `again` what is not, so that its `sampledAt` says that it still holds. False where Redis
+        does not take it."""
         is_old = self._now_s() - self._published_at_s >= self._times.republish
         if containers != self._published or (again and is_old):
             done = await self._publisher.publish(encoder(ContainersMessage, self._tenure.host, sampled_at, containers))
