@@ -1,6 +1,6 @@
 """What a worker last said of itself, in a file for whoever checks its health. Pure but for `write` and `read`.
 
-A process that exists is not a healthy one: the worker writes here once a second whether it does its job, and a file
+A process that exists is not a healthy one: the worker writes here with every beat whether it does its job, and a file
 that is not written any more says that it hangs.
 """
 
@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.keys import Worker
+from common.keys import BEAT_S, Worker
 
 FRESH_WITHIN_S = 10.0
-"""A worker that has written nothing for this long hangs."""
+FRESH_WITHIN_BEATS = 2.5
+"""A worker that has written nothing for this long, and for so many of its beats, hangs."""
+
+
+Phase = Literal["working", "standing by", "without Redis"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,11 @@ class Health:
     """One worker's word on itself."""
 
     worker: Worker
-    phase: Literal["working", "standing by", "without Redis"]
+    phase: Phase
     fault: str | None = None
     """What keeps it from its job, as the roster has it."""
+    beat_s: float = BEAT_S
+    """The next word follows after so long."""
 
 
 def path_of(run_dir: Path, worker: Worker) -> Path:
@@ -55,7 +61,7 @@ def read(run_dir: Path, worker: Worker) -> tuple[Health, float] | None:
 
 def judge(health: Health, age_s: float) -> str | None:
     """Why this worker is not healthy, or None where it is."""
-    if age_s > FRESH_WITHIN_S:
+    if age_s > max(FRESH_WITHIN_S, FRESH_WITHIN_BEATS * health.beat_s):
         return f"{health.worker}: hangs, it last said something {age_s:.0f} s ago"
     if health.phase == "without Redis":
         return f"{health.worker}: Redis is not available"

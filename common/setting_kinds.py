@@ -134,9 +134,14 @@ def default_edge_id() -> str:
 
 
 def default_docker_host() -> str:
-    """Docker's usual socket; where that does not exist, a rootless Docker's, or one of Podman's."""
+    """Docker's usual socket; where that does not exist, that of a rootless Docker, of Docker Desktop, or of Podman."""
     of_the_user = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"))
-    others = (of_the_user / "docker.sock", Path("/run/podman/podman.sock"), of_the_user / "podman/podman.sock")
+    others = (
+        of_the_user / "docker.sock",
+        Path(os.path.expanduser("~/.docker/run/docker.sock")),
+        Path("/run/podman/podman.sock"),
+        of_the_user / "podman/podman.sock",
+    )
     return f"unix://{first_present(Path('/var/run/docker.sock'), *others)}"
 
 

@@ -107,7 +107,7 @@ class WorkerSettings(BusSettings):
     """What this host is, for those who look for it: KEY=VALUE, with commas between, such as env=prod,region=eu-1. Give
     all of a host's workers the same."""
     run_dir: Path | None = None
-    """Write a health file here once a second, for `fleetcast health`. Default: none."""
+    """Write a health file here with every sign of life, for `fleetcast health`. Default: none."""
     metrics_port: Port = 0
     """Serve Prometheus metrics of this process on this port of loopback; 0 for none."""
 

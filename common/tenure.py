@@ -48,8 +48,15 @@ class Tenure:
     def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
         """The job has got something done just now, and will again within so long. One that is late with any of its
         tasks is told to be stalled."""
-        patience_s = max(self._overdue_s, INTERVALS_MISSED * next_within_s)
-        self._due_at[what] = time.monotonic() + patience_s
+        self._due_at[what] = time.monotonic() + self._patience_s(next_within_s)
+
+    def note_slower(self, what: str, next_within_s: float) -> None:
+        """The task now waits for so long although it had promised more: nobody watches any more."""
+        if what in self._due_at:
+            self._due_at[what] = max(self._due_at[what], time.monotonic() + self._patience_s(next_within_s))
+
+    def _patience_s(self, next_within_s: float) -> float:
+        return max(self._overdue_s, INTERVALS_MISSED * next_within_s)
 
     @property
     def about(self) -> About:

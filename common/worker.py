@@ -19,7 +19,7 @@ from common.bus import Bus
 from common.clock import next_tick, phase_of
 from common.envelope import unwrap
 from common.errors import BusError, BusRefusedError, HostIdConflictError, LeaseLostError, MalformedError
-from common.health import Health, write
+from common.health import Health, Phase, write
 from common.keys import BEAT_S, LEASE_BEATS, PUBLISHED_BY, STATE_KINDS, Worker
 from common.models import ActionVerb
 from common.outage import Outage
@@ -155,10 +155,10 @@ class HostWorker:
                     tenure.note_forgotten()
                 tenure.interest.note_read(beat.watched)
                 self._refusals.over()
-                self._say(Health(self._worker, "working", tenure.fault))
+                self._say("working", tenure.fault)
             except BusError as error:
                 self._note(error)
-                self._say(Health(self._worker, "without Redis"))
+                self._say("without Redis")
             now_s = asyncio.get_running_loop().time()
             await tenure.wait_for_beat(next_tick(self._renew_s, self._phase_s, now_s))
 
@@ -196,7 +196,7 @@ class HostWorker:
                 holder = await self._take(token, earlier_life=name)
             except BusError as error:
                 self._note(error)
-                self._say(Health(self._worker, "without Redis"))
+                self._say("without Redis")
                 foreign_since = None
                 await asyncio.sleep(self._renew_s)
                 continue
@@ -204,7 +204,7 @@ class HostWorker:
             if holder == token:
                 logger.info("%s on %s: at work", self._worker, self._host)
                 return Tenure(self._bus, self._host, self._worker, epoch, token, self._about, self._overdue_s)
-            self._say(Health(self._worker, "standing by"))
+            self._say("standing by")
             if self._machine not in holder.split():
                 # A rebooted machine finds its own last lease, which runs out. One that outlives its time is renewed.
                 foreign_since = foreign_since or loop.time()
@@ -246,11 +246,11 @@ class HostWorker:
             self._refusals.note(error.reason)
         logger.debug("%s on %s: %s", self._worker, self._host, error)
 
-    def _say(self, health: Health) -> None:
+    def _say(self, phase: Phase, fault: str | None = None) -> None:
         if self._run_dir is None:
             return
         try:
-            write(self._run_dir, health)
+            write(self._run_dir, Health(self._worker, phase, fault, self._renew_s))
             self._health_file.over()
         except OSError as error:
             self._health_file.note(str(error))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from common.bus import Bus
+from common.roster import About
 from common.tenure import Tenure
 from services.collector.pace import Pace
 from tests.edges import host_worker
@@ -121,3 +122,21 @@ async def test_without_a_slow_pace_only_what_is_watched_is_sampled(tenure: Tenur
 
 async def test_a_slow_pace_is_never_faster_than_the_fast_one(tenure: Tenure) -> None:
     assert Pace(tenure, "metrics", 10.0, 1.0).interval_s == 10.0
+
+
+async def test_who_samples_more_slowly_because_nobody_watches_any_more_is_not_late(bus: Bus) -> None:
+    tenure = Tenure(bus, HOST, "metrics", 1, "token", About(), overdue_s=0.0)
+    tenure.interest.note_read(frozenset({"metrics"}))
+    pace = Pace(tenure, "metrics", NEVER_S, 2 * NEVER_S)
+    waiting = await waits(pace)
+    tenure.note_done("metrics", next_within_s=0.0)
+    assert tenure.fault == "stalled overdue", "as it is right after what was promised"
+    tenure.interest.note_read(frozenset())
+    await eventually(lambda: tenure.fault is None)
+    waiting.cancel()
+
+
+async def test_who_never_promised_anything_is_not_waited_for(bus: Bus) -> None:
+    tenure = Tenure(bus, HOST, "metrics", 1, "token", About(), overdue_s=0.0)
+    tenure.note_slower("processes", NEVER_S)
+    assert tenure.fault == "stalled overdue"
