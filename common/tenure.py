@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from common.bell import Bell
 from common.bus import Bus, Point
@@ -39,7 +40,7 @@ class Tenure:
         self.interest = Interest(stale_after_s=2 * about.beat_ms / 1000)
         self._about = about
         self._overdue_s = overdue_s
-        self._due_at: dict[str, float] = {}
+        self._promises: dict[str, _Promise] = {}
         self._first_due_at = time.monotonic() + overdue_s
         self._news = Bell()
         self._has_news = False
@@ -48,22 +49,25 @@ class Tenure:
     def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
         """The job has got something done just now, and will again within so long. One that is late with any of its
         tasks is told to be stalled."""
-        self._due_at[what] = time.monotonic() + self._patience_s(next_within_s)
+        patience_s = max(self._overdue_s, INTERVALS_MISSED * next_within_s)
+        self._promises[what] = _Promise(next_within_s, time.monotonic() + patience_s)
 
-    def note_slower(self, what: str, next_within_s: float) -> None:
-        """The task now waits for so long although it had promised more: nobody watches any more."""
-        if what in self._due_at:
-            self._due_at[what] = max(self._due_at[what], time.monotonic() + self._patience_s(next_within_s))
-
-    def _patience_s(self, next_within_s: float) -> float:
-        return max(self._overdue_s, INTERVALS_MISSED * next_within_s)
+    def note_waits(self, what: str, next_within_s: float) -> None:
+        """The task has nothing to do for so long. Where that is longer than it said when it last got something done
+        (nobody watches any more), it has the time."""
+        if (promise := self._promises.get(what)) is not None and next_within_s > promise.within_s:
+            self.note_done(what, next_within_s)
 
     @property
     def about(self) -> About:
         """What the roster is to say."""
-        if self._about.fault is None and time.monotonic() > min(self._due_at.values(), default=self._first_due_at):
+        if self._about.fault is None and time.monotonic() > self._due_at:
             return replace(self._about, fault="stalled overdue")
         return self._about
+
+    @property
+    def _due_at(self) -> float:
+        return min((promise.due_at for promise in self._promises.values()), default=self._first_due_at)
 
     @property
     def fault(self) -> str | None:
@@ -102,6 +106,14 @@ class Tenure:
         if not self._has_news:
             await self._news.rings_by(by_s)
         self._has_news = False
+
+
+class _Promise(NamedTuple):
+    """When a task that has got something done is to have done so again."""
+
+    within_s: float
+    due_at: float
+    """With all patience, on the monotonic clock."""
 
 
 class Interest:

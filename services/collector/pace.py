@@ -39,7 +39,6 @@ class Pace:
     async def wait(self) -> None:
         """Until the next sample is due."""
         now_s = asyncio.get_running_loop().time
-        promised_s = self.interval_s
         while True:
             watched = self.is_watched
             began, self._was_watched = watched and not self._was_watched, watched
@@ -48,8 +47,7 @@ class Pace:
             if began or is_doubted:
                 return
             interval_s = self._fast_s if watched else self._slow_s
-            if interval_s > promised_s:
-                self._tenure.note_slower(self._kind, interval_s)
+            self._tenure.note_waits(self._kind, interval_s)
             due_s = next_tick(interval_s, self._phase_s, now_s()) if math.isfinite(interval_s) else math.inf
             if not await self._interest.changes_by(due_s):
                 return

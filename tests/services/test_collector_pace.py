@@ -127,16 +127,33 @@ async def test_a_slow_pace_is_never_faster_than_the_fast_one(tenure: Tenure) -> 
 async def test_who_samples_more_slowly_because_nobody_watches_any_more_is_not_late(bus: Bus) -> None:
     tenure = Tenure(bus, HOST, "metrics", 1, "token", About(), overdue_s=0.0)
     tenure.interest.note_read(frozenset({"metrics"}))
-    pace = Pace(tenure, "metrics", NEVER_S, 2 * NEVER_S)
-    waiting = await waits(pace)
-    tenure.note_done("metrics", next_within_s=0.0)
+    pace = Pace(tenure, "metrics", 0.0, NEVER_S)
+    tenure.note_done("metrics", pace.interval_s)
     assert tenure.fault == "stalled overdue", "as it is right after what was promised"
+    tenure.interest.note_read(frozenset())
+    waiting = await waits(pace)
+    assert tenure.fault is None
+    waiting.cancel()
+
+
+async def test_a_watch_that_ends_during_a_wait_makes_nobody_late(bus: Bus) -> None:
+    tenure = Tenure(bus, HOST, "metrics", 1, "token", About(), overdue_s=0.0)
+    tenure.interest.note_read(frozenset({"metrics"}))
+    waiting = await waits(Pace(tenure, "metrics", NEVER_S, 2 * NEVER_S))
+    tenure.note_done("metrics", 0.0)
     tenure.interest.note_read(frozenset())
     await eventually(lambda: tenure.fault is None)
     waiting.cancel()
 
 
-async def test_who_never_promised_anything_is_not_waited_for(bus: Bus) -> None:
+async def test_to_wait_again_and_again_gets_nothing_done(bus: Bus) -> None:
     tenure = Tenure(bus, HOST, "metrics", 1, "token", About(), overdue_s=0.0)
-    tenure.note_slower("processes", NEVER_S)
-    assert tenure.fault == "stalled overdue"
+    tenure.note_waits("metrics", 0.02)
+    assert tenure.fault == "stalled overdue", "it has not done anything yet"
+    tenure.note_done("metrics", 0.01)
+
+    def is_late() -> bool:
+        tenure.note_waits("metrics", 0.02)
+        return tenure.fault == "stalled overdue"
+
+    await eventually(is_late)
