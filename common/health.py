@@ -17,7 +17,6 @@ FRESH_WITHIN_S = 10.0
 FRESH_WITHIN_BEATS = 2.5
 """A worker that has written nothing for this long, and for so many of its beats, hangs."""
 
-
 Phase = Literal["working", "standing by", "without Redis"]
 
 

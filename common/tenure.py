@@ -126,6 +126,7 @@ class Interest:
         self._woken_at_s: dict[StateKind, float] = {}
         self._doubt_until_s = float("-inf")
         self.times_doubted = 0
+        """What was published may be forgotten too, each time."""
         self._changed = Bell()
 
     def has(self, kind: StateKind) -> bool:
