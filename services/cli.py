@@ -431,7 +431,7 @@ def _health(part: str, **given: Any) -> None:
     """Ask a part of this machine whether it does its job: edge, collector or executor. Exit code 0 if it does, else 1
     and a line that says why.
 
-    An edge is asked on its port of loopback; the workers write a file into --run-dir once a second.
+    An edge is asked on its port of loopback; the workers write a file into --run-dir with every beat.
     """
     from services.health import why_not_healthy
 
