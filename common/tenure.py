@@ -44,7 +44,7 @@ class Tenure:
         self._first_due_at = time.monotonic() + overdue_s
         self._news = Bell()
         self._has_news = False
-        self._on_forgotten: Callable[[], object] = lambda: None
+        self._on_forgotten: list[Callable[[], object]] = []
 
     def note_done(self, what: str = "", next_within_s: float = 0.0) -> None:
         """The job has got something done just now, and will again within so long. One that is late with any of its
@@ -94,12 +94,13 @@ class Tenure:
 
     def when_forgotten(self, call: Callable[[], object]) -> None:
         """`call` when Redis has forgotten the lease, and with it perhaps all that was published."""
-        self._on_forgotten = call
+        self._on_forgotten.append(call)
 
     def note_forgotten(self) -> None:
         """Redis had forgotten the lease, which is held again."""
+        for call in self._on_forgotten:
+            call()
         self.interest.doubt(WATCH_TTL_S)
-        self._on_forgotten()
 
     async def wait_for_beat(self, by_s: float) -> None:
         """Until the next beat is due, or is hastened."""
@@ -125,8 +126,6 @@ class Interest:
         self._read: frozenset[StateKind] = frozenset()
         self._woken_at_s: dict[StateKind, float] = {}
         self._doubt_until_s = float("-inf")
-        self.times_doubted = 0
-        """What was published may be forgotten too, each time."""
         self._changed = Bell()
 
     def has(self, kind: StateKind) -> bool:
@@ -137,7 +136,6 @@ class Interest:
         """Redis may have forgotten who watches: what was watched counts as watched until those who do have said so
         again."""
         self._doubt_until_s = time.monotonic() + for_s
-        self.times_doubted += 1
         self._tell()
 
     def note_read(self, kinds: frozenset[StateKind]) -> None:

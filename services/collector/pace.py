@@ -17,7 +17,7 @@ class Pace:
     """Work, wait, work."""
 
     def __init__(self, tenure: Tenure, kind: StateKind, fast_s: float, slow_s: float) -> None:
-        """`slow_s` of `inf`: only what is watched is sampled."""
+        """Lasts as long as its tenure. `slow_s` of `inf`: only what is watched is sampled."""
         self._tenure = tenure
         self._interest = tenure.interest
         self._kind = kind
@@ -25,7 +25,11 @@ class Pace:
         self._slow_s = max(fast_s, slow_s)
         self._phase_s = phase_of(tenure.host)
         self._was_watched = self.is_watched
-        self._times_doubted = self._interest.times_doubted
+        self._is_forgotten = False
+        tenure.when_forgotten(self._note_forgotten)
+
+    def _note_forgotten(self) -> None:
+        self._is_forgotten = True
 
     @property
     def is_watched(self) -> bool:
@@ -42,9 +46,8 @@ class Pace:
         while True:
             watched = self.is_watched
             began, self._was_watched = watched and not self._was_watched, watched
-            doubted = self._interest.times_doubted
-            is_doubted, self._times_doubted = doubted != self._times_doubted, doubted
-            if began or is_doubted:
+            is_forgotten, self._is_forgotten = self._is_forgotten, False
+            if began or is_forgotten:
                 return
             interval_s = self._fast_s if watched else self._slow_s
             self._tenure.note_waits(self._kind, interval_s)
