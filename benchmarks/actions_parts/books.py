@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from benchmarks.actions_parts.plan import Step
 from common.models import FINAL_STATUSES, ActionKey, ActionRecord, ActionStatus, ActionVerb
@@ -23,18 +23,19 @@ CLOCK_TOLERANCE_MS = 250
 BEGIN_WITHIN_MS = 1_000
 """A busy machine may take this long between a claim, which looks at the deadline, and Docker's first event."""
 
-_TRACES: Mapping[ActionVerb, frozenset[str]] = {
-    "start": frozenset({"start"}),
-    "stop": frozenset({"stop", "kill", "unpause"}),
-    "restart": frozenset({"restart", "start", "stop", "kill", "unpause"}),
-    "kill": frozenset({"kill", "unpause"}),
-    "pause": frozenset({"pause"}),
-    "unpause": frozenset({"unpause"}),
-    "remove": frozenset({"destroy", "kill"}),
+_TRACES: Mapping[ActionVerb, Sequence[str]] = {
+    "start": ("start",),
+    "stop": ("unpause", "kill", "stop"),
+    "restart": ("unpause", "kill", "stop", "start", "restart"),
+    "kill": ("unpause", "kill"),
+    "pause": ("pause",),
+    "unpause": ("unpause",),
+    "remove": ("kill", "destroy"),
 }
-"""The events that each verb may cause. `die` is none of them: it may come after the answer to what caused it."""
+"""The events that each verb may cause; the last one for certain, when it is done. `die` is none of them: it may come
+after the answer to what caused it."""
 
-_EVENTS = frozenset[str]().union(*_TRACES.values())
+_EVENTS = frozenset(chain.from_iterable(_TRACES.values()))
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,20 @@ class Window:
         """How far a moment is outside of it, ms."""
         return max(0.0, self.begin_ms - at_ms, at_ms - self.end_ms)
 
+    @property
+    def is_over(self) -> bool:
+        """What Docker has not done by then, it has left out: an ended container is restarted without a `kill`."""
+        return any(event.kind == _TRACES[self.record.action][-1] for event in self.events)
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is more to come, by what was said of it."""
+        return self.record.status == "succeeded" and not self.record.noop and not self.is_over
+
     def lacks(self, kind: str) -> bool:
         """Whether Docker may still do this in the course of it."""
-        return kind in _TRACES[self.record.action] and all(event.kind != kind for event in self.events)
+        done = {event.kind for event in self.events}
+        return kind in _TRACES[self.record.action] and kind not in done and not self.is_over
 
     def __str__(self) -> str:
         record = self.record
@@ -131,12 +143,15 @@ def latest_begin_ms(windows: Sequence[Window]) -> float | None:
 
 
 def _window_of(event: DockerEvent, windows: Sequence[Window]) -> Window | None:
-    """Of those that it is near to, the first that still lacks such an event; else the nearest."""
+    """Of those that it is near to and that still lack such an event, the first that owes one, or else the first of all;
+    where none lacks it, the nearest."""
     after = bisect_right(windows, event.at_ms, key=lambda window: window.begin_ms)
     around = windows[max(0, after - 2) : after + 1]
     near = [window for window in around if window.is_off_by(event.at_ms) <= CLOCK_TOLERANCE_MS]
-    lacking = (window for window in near if window.lacks(event.kind))
-    return next(lacking, None) or min(near, key=lambda window: window.is_off_by(event.at_ms), default=None)
+    lacking = [window for window in near if window.lacks(event.kind)]
+    if lacking:
+        return next((window for window in lacking if window.owes), lacking[0])
+    return min(near, key=lambda window: window.is_off_by(event.at_ms), default=None)
 
 
 def _one_final_status(evidence: Evidence) -> Iterator[Violation]:
@@ -176,9 +191,9 @@ def _done_as_said(windows: Sequence[Window]) -> Iterator[Violation]:
     for window in windows:
         record = window.record
         kinds = Counter(event.kind for event in window.events)
-        if foreign := kinds.keys() - _TRACES[record.action]:
+        if foreign := kinds.keys() - set(_TRACES[record.action]):
             yield Violation("Docker did something else", f"{sorted(foreign)}: {window}")
-        times = kinds["destroy" if record.action == "remove" else record.action]
+        times = kinds[_TRACES[record.action][-1]]
         # A stop, and a restart's, is one `kill` for each of its two signals.
         if times > 1 or any(count > 1 for kind, count in kinds.items() if kind != "kill"):
             yield Violation("done twice", str(window))

@@ -73,6 +73,18 @@ class Findings:
     events: list[DockerEvent] = field(default_factory=list)
     """All of them, likewise."""
 
+    def story(self) -> str:
+        """What was begun on the containers that the violations are of, a line each: who did not see the run can tell
+        from it whether an action, Docker or the books were wrong."""
+        texts = [violation.text for violation in self.violations]
+        concerned = {
+            window.record.container_id
+            for window in self.windows
+            if any(window.record.request_id in text or window.record.container_id[:12] in text for text in texts)
+        }
+        windows = sorted(self.windows, key=lambda window: (window.record.container_id, window.begin_ms))
+        return "\n".join([*texts, *(str(window) for window in windows if window.record.container_id in concerned)])
+
 
 class Chaos:
     """One run, with everything it needs there already."""

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.actions_parts.books import BEGIN_WITHIN_MS, TRUTH, DockerEvent, Evidence, audit
 from benchmarks.actions_parts.chaos import Options, run_chaos
 from benchmarks.actions_parts.plan import Step
-from common.models import ActionRecord, ActionStatus
+from common.models import ActionRecord, ActionStatus, ActionVerb
 
 BEGAN = 1_000_000
 CONTAINER = "a" * 64
@@ -21,7 +21,7 @@ CONTAINER = "a" * 64
 @pytest.mark.timeout(300)
 async def test_while_everything_is_killed_in_turn_every_action_happens_once_or_not_at_all(docker_engine: None) -> None:
     found = await run_chaos(Options(actions=150, containers=6, kill_every_s=2.0), say=lambda text: None)
-    assert found.violations == []
+    assert found.violations == [], found.story()
     assert sum(found.outcomes.values()) == 150
     assert set(found.kills) == {"executor", "edge", "redis"}
     assert found.outcomes["restart", "succeeded"] > 0
@@ -43,6 +43,8 @@ class Account:
             accepted_at=BEGAN - 10,
             started_at=BEGAN,
         )
+        self.verb: ActionVerb = "restart"
+        """What was asked for."""
         self.heard: list[list[ActionStatus]] = [["accepted", "running", "succeeded"]]
         self.at_an_edge: ActionRecord | None = self.record
         self.audit = [self.record]
@@ -61,7 +63,7 @@ class Account:
     def evidence(self, *further: "Account") -> Evidence:
         """Of this action, and of further ones on the same container."""
         accounts = [self, *further]
-        steps = {each.record.key: Step(each.record.request_id, CONTAINER, "restart", 5) for each in accounts}
+        steps = {each.record.key: Step(each.record.request_id, CONTAINER, each.verb, 5) for each in accounts}
         return Evidence(
             steps=steps,
             heard={each.record.key: each.heard for each in accounts},
@@ -154,6 +156,23 @@ def test_a_clock_that_is_a_little_off_moves_nothing_to_the_next_action() -> None
     second.shift_events(300)
     first.started_at.add("after the second")
     assert rules(first.evidence(second)) == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "events"),
+    [
+        pytest.param("succeeded", [("start", 300), ("restart", 301)], id="that had nothing to end"),
+        pytest.param("unknown", [], id="of which nobody knows"),
+    ],
+)
+def test_a_kill_just_after_a_restart_is_the_kills_own(status: ActionStatus, events: list[tuple[str, int]]) -> None:
+    restart, kill = Account(), Account()
+    restart.tell(status=status)
+    restart.events, restart.started_at = events, {"before"}
+    kill.verb = "kill"
+    kill.tell(request_id="r2", action="kill", started_at=BEGAN + 420, at=BEGAN + 490)
+    kill.events = [("kill", 430), ("die", 480)]
+    assert rules(restart.evidence(kill)) == set()
 
 
 def test_the_books_notice_two_actions_at_a_time_on_one_container() -> None:
