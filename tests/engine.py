@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import stop_listening
+
 REAL_SOCKET = "/var/run/docker.sock"
 
 PASS = "pass"
@@ -51,7 +53,7 @@ class EngineProxy:
     async def vanish(self) -> None:
         """No socket any more; open connections are cut."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
             self.path.unlink(missing_ok=True)
             self._server = None
         for task in list(self._open):

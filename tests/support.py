@@ -1,10 +1,11 @@
-"""Waiting in tests: for something to be true, with a deadline, never for time to pass."""
+"""Waiting in tests: for something to be true, with a deadline, never for time to pass; and servers that end whole."""
 
 import asyncio
 import inspect
+import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
 
 
 class NotYet:
@@ -48,3 +49,22 @@ def eventually_sync(predicate: Callable[[], Any], within_s: float = 10, every_s:
             )
         time.sleep(every_s)
     return value
+
+
+class Listening(Protocol):
+    """A server of asyncio's, or of websockets'."""
+
+    @property
+    def sockets(self) -> Iterable[socket.socket]: ...
+
+    def close(self) -> None: ...
+
+
+async def stop_listening(server: Listening) -> None:
+    """Closes it with nothing between the accepting of a connection and its transport: asyncio would leave that one open
+    and unserved (python/cpython#109564)."""
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    server.close()

@@ -12,6 +12,7 @@ from services.embedded import EmbeddedServer
 from tests.browser.pages import Page, chromium, connection, fact, go, opened, row, tile
 from tests.edges import FakeHost, fake_host, running_edge
 from tests.samples import ID_A, container
+from tests.support import stop_listening
 
 
 @asynccontextmanager
@@ -43,7 +44,7 @@ async def without(port: int, *refused: bytes) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     finally:
-        server.close()
+        await stop_listening(server)
         for task in pipes:
             task.cancel()
         with suppress(asyncio.CancelledError):

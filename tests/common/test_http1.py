@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.http1 import MAX_HEAD_BYTES, AnswerError, AnswerReader, Client, Server, TooLargeError
-from tests.support import eventually
+from tests.support import eventually, stop_listening
 
 CRLF = b"\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -187,7 +187,7 @@ async def listening(serve: Serve, host: str = "127.0.0.1", tls: ssl.SSLContext |
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await stop_listening(server)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks)

@@ -20,6 +20,7 @@ from services.collector.containers import Times, collect_containers
 from services.collector.snapshot import LabelFilter
 from services.collector.usage import UsageSampler
 from tests.rosters import faults
+from tests.support import stop_listening
 
 HOST = "web-1"
 REAL_ENGINE = "/var/run/docker.sock"
@@ -129,7 +130,7 @@ async def engine_proxy(path: Path) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        server.close()
+        await stop_listening(server)
         path.unlink(missing_ok=True)
         for task in list(pipes):
             task.cancel()
@@ -250,7 +251,7 @@ class FakeEngine:
         try:
             yield f"unix://{path}"
         finally:
-            server.close()
+            await stop_listening(server)
             for task in list(connections):
                 task.cancel()
             await asyncio.gather(*connections)

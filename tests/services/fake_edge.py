@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from services.edge.page import STATIC, answer, read_page
-from tests.support import eventually
+from tests.support import eventually, stop_listening
 
 PROTOCOL = "fleetcast.v1"
 
@@ -76,7 +76,7 @@ class FakeEdge:
         """Nobody listens there any more; every connection is cut."""
         if self._server is not None:
             self.drop()
-            self._server.close()
+            await stop_listening(self._server)
             await self._server.wait_closed()
             self._server = None
 
