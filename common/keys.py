@@ -131,6 +131,10 @@ class Keys:
         """Channel: a listener's own messages to itself, by which it knows that it still hears the bus."""
         return self._of(listener, "canary")
 
+    def doctor(self, host: str) -> str:
+        """A key that `fleetcast doctor` writes and removes in one script, to find out whether it may."""
+        return self._of(host, "doctor")
+
     def seen(self, worker: Worker) -> str:
         """Sorted set without TTL, trimmed by score (ROSTER_TTL_MS): host → when its worker was last seen, ms."""
         return f"{self._namespace}:seen:{worker}"

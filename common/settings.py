@@ -161,7 +161,18 @@ class ContainersCollectorSettings(WorkerSettings, ProtectionSettings):
     """More labels to publish than compose's, OCI's and Fleetcast's: names or prefixes ending in *, comma between."""
 
 
-class ExecutorSettings(WorkerSettings, ProtectionSettings, AuditSettings):
+class VerifyingSettings(Settings):
+    """What decides whether an action is to be believed."""
+
+    action_verify_key: str | None = None
+    """The public key of the edges' signatures, or several: PEM, or the one line that `fleetcast keys` prints."""
+    action_verify_key_file: Path | None = None
+    """A file with the public key, or several, of the edges' signatures; `fleetcast keys` makes one."""
+    insecure_unsigned: bool = False
+    """Do actions that nobody has signed: whoever can write to Redis is root here then."""
+
+
+class ExecutorSettings(WorkerSettings, ProtectionSettings, VerifyingSettings, AuditSettings):
     """`fleetcast executor`."""
 
     docker_host: Annotated[DockerHost, Field(default_factory=default_docker_host)]
@@ -170,12 +181,6 @@ class ExecutorSettings(WorkerSettings, ProtectionSettings, AuditSettings):
     """Containers acted on at the same time."""
     allow_actions: Verbs = "start,stop,restart"
     """What may be done on this host, with commas between: start, stop, restart, kill, pause, unpause, remove."""
-    action_verify_key: str | None = None
-    """The public key of the edges' signatures, or several: PEM, or the one line that `fleetcast keys` prints."""
-    action_verify_key_file: Path | None = None
-    """A file with the public key, or several, of the edges' signatures; `fleetcast keys` makes one."""
-    insecure_unsigned: bool = False
-    """Do actions that nobody has signed: whoever can write to Redis is root here then."""
 
 
 class SecretSettings(Settings):
@@ -187,7 +192,17 @@ class SecretSettings(Settings):
     """A file that holds the secret of sign-in tokens; `fleetcast secret FILE` makes one."""
 
 
-class EdgeSettings(SecretSettings, AuditSettings):
+class SigningSettings(Settings):
+    """What actions are signed with."""
+
+    action_signing_key: str | None = None
+    """The private key that this edge signs actions with: PEM, or its one line without the frame."""
+    action_signing_key_file: Path | None = None
+    """A file with the private key that this edge signs actions with; `fleetcast keys` makes one, and executors get its
+    public part."""
+
+
+class EdgeSettings(SecretSettings, SigningSettings, AuditSettings):
     """`fleetcast edge`."""
 
     bind: Address = "127.0.0.1"
@@ -200,11 +215,6 @@ class EdgeSettings(SecretSettings, AuditSettings):
     """Processes that share the port and the work, for a host with several cores; more than 1 on Linux only."""
     worker_number: Annotated[int | None, Field(ge=1, le=64)] = None
     """Which of several workers this process is. Set by the process that starts them, for nobody else."""
-    action_signing_key: str | None = None
-    """The private key that this edge signs actions with: PEM, or its one line without the frame."""
-    action_signing_key_file: Path | None = None
-    """A file with the private key that this edge signs actions with; `fleetcast keys` makes one, and executors get its
-    public part."""
     allowed_origins: str = ""
     """Origins of other pages that may connect, with commas between: https://ops.example.com. Its own is always
     allowed."""
@@ -300,6 +310,21 @@ class ClientSettings(Settings):
 
 class TokenSettings(SecretSettings):
     """`fleetcast token`."""
+
+
+class DoctorSettings(SecretSettings, SigningSettings, VerifyingSettings, BusSettings):
+    """`fleetcast doctor`: of each part's, what can be wrong about it on this machine."""
+
+    log_level: LogLevel = "error"
+    """debug, info, warning or error."""
+    host_id: Annotated[HostId, Field(default_factory=default_host_id)]
+    """This host's name in the fleet. Default: the machine's name."""
+    docker_host: Annotated[DockerHost, Field(default_factory=default_docker_host)]
+    """The Docker engine: unix:///path/to/docker.sock or tcp://host:port."""
+    port: Port = 8080
+    """The port of an edge on this machine."""
+    state_dir: Annotated[Path, Field(default_factory=default_state_dir)]
+    """Where a `fleetcast up` on this machine keeps its data: while it runs, its Redis is looked at."""
 
 
 class HealthSettings(Settings):

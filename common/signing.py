@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from common.errors import SettingsError, SignatureError
-from common.settings import EdgeSettings, ExecutorSettings, Settings
+from common.settings import Settings, SigningSettings, VerifyingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,10 @@ class Verifier:
 
     def __init__(self, keys: Iterable[Ed25519PublicKey]) -> None:
         self._keys = {key_id(key): key for key in keys}
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        return tuple(self._keys)
 
     def verify(self, token: str | bytes) -> bytes:
         """The payload. Raises SignatureError with the reason, in words for a user, where no known key signed this very
@@ -115,7 +119,7 @@ def public_line(key: Ed25519PublicKey) -> str:
 _MAKE = "`fleetcast keys SIGNING VERIFY` makes a pair"
 
 
-def read_signer(settings: EdgeSettings) -> Signer | None:
+def read_signer(settings: SigningSettings) -> Signer | None:
     """The edge's key; None where none is set. Raises SettingsError. Logs a warning where others can read its file."""
     key = _read_setting(settings, "action_signing_key", _parse_private)
     file = settings.action_signing_key_file
@@ -124,7 +128,7 @@ def read_signer(settings: EdgeSettings) -> Signer | None:
     return None if key is None else Signer(key)
 
 
-def read_verifier(settings: ExecutorSettings) -> Verifier | None:
+def read_verifier(settings: VerifyingSettings) -> Verifier | None:
     """The executor's keys; None where it is to do actions that nobody has signed. Raises SettingsError, also where
     nothing says which of the two it is to be."""
     keys = _read_setting(settings, "action_verify_key", _parse_public)

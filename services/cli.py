@@ -27,6 +27,7 @@ from common.settings import (
     VARIABLE_ONLY,
     ClientSettings,
     ContainersCollectorSettings,
+    DoctorSettings,
     EdgeSettings,
     ExecutorSettings,
     HealthSettings,
@@ -445,6 +446,34 @@ _take_options(
     _health, HealthSettings, [_parameter("part", Annotated[str, typer.Argument(metavar="edge|collector|executor")])]
 )
 app.command("health")(_health)
+
+
+def _doctor(json_lines: bool, **given: Any) -> None:
+    """Look at what Fleetcast needs on this machine, and say what to do about what is wrong: settings, Redis and how
+    well it keeps what it is told, the clocks, the Docker engine, who works for this host, keys and whether they belong
+    together, an edge.
+
+    Run it where a part runs, with that part's settings: `docker compose exec executor fleetcast doctor` in the cluster
+    of compose.yaml. Beside a `fleetcast up` it looks at that one's Redis. It changes nothing. Exit code 0 where nothing
+    has failed, else 1; a warning is no failure.
+    """
+    from services.doctor.run import run_doctor
+
+    settings = DoctorSettings.load(given)
+    configure_logging(settings.log_level, "doctor")
+    raise typer.Exit(run_doctor(settings, given, json_lines))
+
+
+_take_options(
+    _doctor,
+    DoctorSettings,
+    [
+        _parameter(
+            "json_lines", Annotated[bool, typer.Option("--json", help="What is found as JSON, one a line.")], False
+        )
+    ],
+)
+app.command("doctor")(_doctor)
 
 
 @app.command()

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -107,7 +108,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        return f"unix://{quote(str(self.socket_path))}"
+        return _url_of(self.socket_path)
 
     @property
     def pid(self) -> int | None:
@@ -253,6 +254,21 @@ class EmbeddedServer:
 def up_setting(field: str) -> str:
     """How the user of `fleetcast up` writes a setting."""
     return f"{UpSettings.option(field)} / {UpSettings.variable(field)}"
+
+
+def running_server_url(state_dir: Path) -> str | None:
+    """Of the server that somebody of this user has running over `state_dir` now; None where there is none."""
+    try:
+        path = socket_path(state_dir.absolute() / "valkey")
+        with closing(socket.socket(socket.AF_UNIX)) as probe:
+            probe.connect(str(path))
+    except (OSError, SettingsError):
+        return None
+    return _url_of(path)
+
+
+def _url_of(path: Path) -> str:
+    return f"unix://{quote(str(path))}"
 
 
 def socket_path(data: Path) -> Path:

@@ -77,6 +77,12 @@ class Output:
                 closed.add(where)
 
 
+def plain(text: str) -> str:
+    """The text without what a terminal would obey: what strangers have named or said must not move its cursor, nor
+    break the line, nor reverse what follows."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
+
+
 class LineSplitter:
     """Cuts a stream of bytes into printable lines of bounded length. Pure.
 
@@ -106,8 +112,7 @@ class LineSplitter:
         text = raw[: self._max_bytes].decode(errors="replace").rstrip("\r").expandtabs()
         if len(text) > self._max_chars or len(raw) > self._max_bytes:
             text = text[: self._max_chars] + "…"
-        # What a process says may quote strangers: no control sequence of theirs reaches the terminal.
-        return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+        return plain(text)
 
 
 async def forward(stream: asyncio.StreamReader, name: str, output: Output) -> str:

@@ -16,7 +16,8 @@ from common.models import FINAL_STATUSES, ActionStatus, ActionVerb, ContainerRef
 from common.protocol import ContainerAck, ContainerAction, Error
 from common.settings import ClientSettings
 from services.client.connection import Down, EdgeConnection, EdgeRefusedError, Received, Up, token_of
-from services.client.terminal import first_done, one_line, plain, until_signalled
+from services.client.terminal import first_done, one_line, until_signalled
+from services.output import plain
 
 _GRACE_S = 30.0
 _ASK_EVERY_S = 2.0

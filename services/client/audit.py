@@ -24,7 +24,7 @@ from common.protocol import Error
 from common.settings import ClientSettings
 from services.client.act import STATUS_STYLES
 from services.client.connection import token_of
-from services.client.terminal import plain
+from services.output import plain
 
 logger = logging.getLogger(__name__)
 

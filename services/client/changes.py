@@ -12,7 +12,6 @@ from common.protocol import (
     MetricsMessage,
     ServerMessage,
 )
-from services.client.terminal import plain
 from services.client.words import (
     describe_cause,
     describe_event,
@@ -21,6 +20,7 @@ from services.client.words import (
     format_bytes,
     network_totals,
 )
+from services.output import plain
 
 Shown = tuple[str, str, int | None]
 """What of a container makes a line when it changes: name, state in words, start."""

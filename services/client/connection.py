@@ -27,7 +27,7 @@ from common.backoff import Backoff
 from common.errors import FleetcastError, ProtocolError, SettingsError
 from common.protocol import ClientMessage, Connected, ServerMessage, Subscribe, parse_server_message
 from common.settings import ClientSettings
-from services.client.terminal import plain
+from services.output import plain
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The terminal as clients meet it: signals that end them, text that cannot steer it, pipes that nobody reads."""
+"""The terminal as clients meet it: signals that end them, pipes that nobody reads."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,6 @@ import signal
 import threading
 from collections.abc import Coroutine
 from typing import Any
-
-
-def plain(text: str) -> str:
-    """The text without what a terminal would obey: names and reasons from outside must not move its cursor, nor
-    break the line, nor reverse what follows."""
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def one_line(json_text: str) -> str:

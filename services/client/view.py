@@ -16,7 +16,6 @@ from common.keys import FeedKind
 from common.models import Container, HostMetrics, Process
 from common.protocol import EventMessage
 from services.client.fleet import MAX_EVENTS, Fleet, Gap
-from services.client.terminal import plain
 from services.client.words import (
     describe_cause,
     describe_event,
@@ -26,6 +25,7 @@ from services.client.words import (
     format_bytes,
     network_totals,
 )
+from services.output import plain
 
 _KINDS: tuple[FeedKind, ...] = get_args(FeedKind)
 
