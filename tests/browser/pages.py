@@ -15,7 +15,9 @@ from tests.services.fake_edge import FakeEdge, containers, hosts, metrics, now_m
 Page = Any
 """Playwright's, and what `opened` adds to it."""
 
-expect.set_options(timeout=10_000)
+PATIENCE_MS = 30_000
+
+expect.set_options(timeout=PATIENCE_MS)
 
 _NETWORK = ("Failed to load resource", "WebSocket connection to")
 """How the console begins what the browser itself says of an edge that is away."""
@@ -35,7 +37,7 @@ async def opened(browser: Browser, url: str, **options: Any) -> AsyncIterator[Pa
     something that its Content-Security-Policy forbids."""
     context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
     page: Page = await context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(f"uncaught: {error}"))
     page.on("console", lambda said: page.faults.append(said.text) if _is_fault(said) else None)
@@ -60,7 +62,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def edge() -> AsyncIterator[FakeEdge]:
     """Of one host, "web-1", with one container, "nginx"."""
-    async with FakeEdge(heartbeat_ms=200) as edge:
+    async with FakeEdge(heartbeat_ms=2_000) as edge:
         has(edge, hosts(), metrics(), containers())
         yield edge
 

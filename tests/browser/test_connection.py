@@ -107,7 +107,9 @@ async def test_an_edge_that_lets_nobody_in_now_is_tried_again(page: Page, edge: 
 
 
 async def test_a_connection_that_went_silent_is_found_by_its_heartbeats(page: Page, edge: FakeEdge) -> None:
-    await edge.has_client()
+    edge.heartbeat_ms = 200
+    edge.drop()
+    await edge.has_client(2)
     edge.beats = False
     await expect(banner(page)).to_contain_text("not been heard of for too long")
     edge.beats = True

@@ -311,7 +311,7 @@ async def test_everything_resumes_after_redis_was_away(
         assert not await is_ready(edge)
         await valkey.start()
         await client.until(lambda m: m.type == "hosts" and m.hosts[0].status == "live")
-        await eventually(lambda: host.publish_metrics(2.0))
+        await host.publish_metrics(2.0)
         await client.until(percent_is(2.0))
         await eventually(lambda: is_ready(edge))
 
@@ -322,7 +322,7 @@ async def test_everything_resumes_after_flushall(edge: RunningEdge, host: FakeHo
         await client.until(percent_is(1.0))
         with bus.reaching() as redis:
             await redis.flushall()
-        await eventually(lambda: host.publish_metrics(2.0))
+        await host.publish_metrics(2.0)
         await client.until(percent_is(2.0))
 
 

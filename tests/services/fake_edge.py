@@ -68,7 +68,7 @@ class FakeEdge:
             process_request=self._answer_http,
             select_subprotocol=lambda _, offered: Subprotocol(PROTOCOL) if PROTOCOL in offered else None,
             ping_interval=None,
-            close_timeout=0.2,
+            close_timeout=5,  # a busy browser takes its time to fetch what has been answered
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
