@@ -168,6 +168,7 @@ class Actions:
                 acknowledge(record).model_dump_json(),
                 *_flat(record),
             ),
+            replicate=True,
         )
         if answer is None:
             raise MalformedError("action record", "its key holds another kind of value")
@@ -222,6 +223,7 @@ class Actions:
                 DEEDS_KEPT,
                 DEEDS_TTL_S,
             ),
+            replicate=True,
         )
         return _VERDICTS[verdict]
 
@@ -229,7 +231,7 @@ class Actions:
         """Takes an action that runs under a dead claimer's token under our own. False where it does not any more.
         After a BusError take it over again."""
         key = self._keys.action(*order.key)
-        return bool(await self._bus.run(self._take_over, (key,), (dead_token, token, executor)))
+        return bool(await self._bus.run(self._take_over, (key,), (dead_token, token, executor), replicate=True))
 
     async def settle(self, order: ActionOrder, entry_id: str, token: str, outcome: Outcome) -> bool:
         """Writes the outcome, its audit entry and the entry's acknowledgement, and tells everyone. Only for an action
@@ -265,6 +267,7 @@ class Actions:
                 DEEDS_TTL_S,
                 *_flat(record),
             ),
+            replicate=True,
         )
         return bool(done)
 

@@ -1,4 +1,4 @@
-"""The bus: one Redis or Valkey behind one interface.
+"""The bus: Redis or Valkey, a single server or one that Sentinel replaces when it fails, behind one interface.
 
 What it promises:
 - A command is tried once. It succeeded, or a BusError says that it may not have; nobody repeats it unseen.
@@ -45,7 +45,9 @@ from common.keys import (
 from common.line import Command, Line, Prompt
 from common.outage import Outage
 from common.roster import About
-from common.telemetry import malformed
+from common.sentinel import Primary, ToPrimary
+from common.sentinel_url import SentinelUrl
+from common.telemetry import malformed, unreplicated
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,9 @@ SOCKET_TIMEOUT_S = 5.0
 """Longer than any blocking read (`READ_BLOCK_MS`): a reply that takes longer means a dead connection."""
 
 READ_BLOCK_MS = 2_000
+
+REPLICATED_WITHIN_MS = 500
+"""A replica that takes longer is not waited for; while none keeps up, a tenth of this."""
 
 _MOST_SAID = 1_000
 
@@ -127,8 +132,10 @@ class Bus:
         self.keys = keys
         self.clock = RedisClock()
         self._outage = Outage(f"Redis at {self.url_shown}", logger)
+        self._replicas = Outage(f"any replica of Redis at {self.url_shown}", logger)
+        sentinels = SentinelUrl.parse(url)
         pool = BlockingConnectionPool.from_url(
-            url,
+            sentinels.server_url if sentinels else url,
             max_connections=max_connections,
             timeout=socket_timeout_s,
             socket_timeout=socket_timeout_s,
@@ -137,7 +144,13 @@ class Bus:
             client_name="fleetcast",
             **_keepalive(url, keepalive_s),
         )
-        pool.connection_class = type("Connection", (Prompt, pool.connection_class), {})
+        self._primary: Primary | None = None
+        bases: tuple[type, ...] = (Prompt, pool.connection_class)
+        if sentinels:
+            self._primary = Primary(sentinels)
+            pool.connection_kwargs["primary"] = self._primary
+            bases = (Prompt, ToPrimary, pool.connection_class)
+        pool.connection_class = type("Connection", bases, {})
         self._line = Line(pool)
         self._redis: Redis = Redis.from_pool(pool)
         self._publish = self.script(_PUBLISH)
@@ -146,6 +159,8 @@ class Bus:
 
     async def close(self) -> None:
         await self._redis.aclose()
+        if self._primary is not None:
+            await self._primary.aclose()
 
     @property
     def available(self) -> bool:
@@ -160,6 +175,7 @@ class Bus:
         except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError) as error:
             reason = str(error) or type(error).__name__
             self._outage.note(reason)
+            self.clock.forget()  # the next one that answers may be another server
             raise BusUnavailableError(self.url_shown, reason) from error
         except RedisError as error:
             raise BusRefusedError(self.url_shown, str(error)) from error
@@ -170,14 +186,34 @@ class Bus:
         """A Lua script for `run`; all its keys must be of one host."""
         return self._redis.register_script(text)
 
-    async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+    async def run(
+        self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int], *, replicate: bool = False
+    ) -> Any:
+        """`replicate`: where another server may take this one's place, one of those has it too before this returns, or
+        is late, which is said and counted."""
         words = (len(keys), *keys, *args)
         try:
-            [answer] = await self._ask(("EVALSHA", script.sha, *words))
+            return await self._run(("EVALSHA", script.sha, *words), replicate)
         except BusRefusedError as refused:
             if not isinstance(refused.__cause__, NoScriptError):
                 raise
-            [answer] = await self._ask(("EVAL", str(script.script), *words))  # Redis has it from now on
+            return await self._run(("EVAL", str(script.script), *words), replicate)  # Redis has it from now on
+
+    async def _run(self, command: Command, replicate: bool) -> Any:
+        if self._primary is None or not replicate:
+            [answer] = await self._ask(command)
+            return answer
+        within_ms = REPLICATED_WITHIN_MS if not self._replicas.ongoing else REPLICATED_WITHIN_MS // 10
+        answer, confirmed_by = await self._ask(command, ("WAIT", 1, within_ms))
+        if confirmed_by:
+            self._replicas.over()
+            return answer
+        unreplicated.inc()
+        with self.reaching() as redis:
+            if await self._primary.has_moved():  # the one that we wrote to does not know it yet, and will forget
+                await redis.connection_pool.disconnect(inuse_connections=True)
+                raise RedisConnectionError("another one has taken its place")
+        self._replicas.note(f"none has confirmed a write within {within_ms} ms: a fail-over now would undo it")
         return answer
 
     async def spublish(self, channel: str, payload: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import hiredis
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = tuple[str | bytes | int, ...]
@@ -76,7 +77,7 @@ class Prompt:
         """As `read_response` does it, but for many at once, errors among them."""
         try:
             async with asyncio.timeout(self.socket_timeout):
-                return [await self._read_response_from_parser() for _ in range(count)]
+                answers = [await self._read_response_from_parser() for _ in range(count)]
         except TimeoutError as error:
             await self.disconnect(nowait=True)
             raise RedisTimeoutError("reading timed out") from error
@@ -84,5 +85,15 @@ class Prompt:
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"reading failed: {error}") from error
         except BaseException:  # what is still to come must not answer the next command
+            await self.disconnect(nowait=True)
+            raise
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):  # this one is a replica by now
+            await self.disconnect(nowait=True)
+        return answers
+
+    async def read_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().read_response(*args, **kwargs)  # type: ignore[misc]  # the mixed-in's
+        except ReadOnlyError:
             await self.disconnect(nowait=True)
             raise

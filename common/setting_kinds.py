@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from common.sentinel_url import SentinelUrl
+
 VERBS = ("start", "stop", "restart", "kill", "pause", "unpause", "remove")
 """What can be done to a container. (The models are not imported here: they take a while to build.)"""
 
@@ -22,8 +24,11 @@ LABEL_WORD = re.compile(r"[A-Za-z0-9._/-]{1,63}")
 
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
+    if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
+        SentinelUrl.parse(url)  # raises ValueError that says what is wrong
+        return url
     if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must begin with redis://, rediss:// or unix://")
+        raise ValueError("must begin with redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://")
     if parts.scheme == "unix" and not parts.path:
         raise ValueError("unix:// needs the path of a socket: unix:///run/valkey.sock")
     if parts.scheme != "unix":

@@ -84,8 +84,9 @@ class BusSettings(Settings):
     """What every part that speaks to Redis takes."""
 
     redis_url: RedisUrl = "redis://localhost:6379"
-    """Redis >= 7 or Valkey >= 8: redis://, rediss:// or unix://. With a password in it, use the variable: others on
-    this machine can read a command line."""
+    """Redis >= 7 or Valkey >= 8: redis://, rediss:// or unix://, or where Sentinel watches over it,
+    redis+sentinel://h1,h2,h3/mymaster. With a password in it, use the variable: others on this machine can read a
+    command line."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "fc"
     """Prefix of every key and channel in Redis."""
 

@@ -40,6 +40,9 @@ malformed = Counter(
 )
 bus_reconnects = Counter("fleetcast_bus_reconnects_total", "Subscriber connections given up", ["cause"])
 unpublished = Counter("fleetcast_unpublished_total", "Samples that did not reach Redis", ["kind"])
+unreplicated = Counter(
+    "fleetcast_unreplicated_total", "Steps of actions that no replica had confirmed in time: a fail-over may undo them"
+)
 task_restarts = Counter("fleetcast_task_restarts_total", "Attempts of a supervised task that failed", ["task"])
 lease_held = Gauge("fleetcast_lease_held", "1 while this process is the live worker of its kind", ["worker"])
 

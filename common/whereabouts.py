@@ -18,6 +18,7 @@ import psutil
 
 from common.outage import Outage
 from common.protection import Endpoint, Protection, canonical_address
+from common.sentinel_url import SentinelUrl
 from common.settings import ProtectionSettings
 
 logger = logging.getLogger(__name__)
@@ -64,25 +65,23 @@ class BusWhereabouts:
     def __init__(
         self, redis_url: str, *, lookup_every_s: float = LOOKUP_EVERY_S, wait_s: float = LOOKUP_WAIT_S
     ) -> None:
-        parts = urlsplit(redis_url)
-        self._host = None if parts.scheme == "unix" else parts.hostname
-        self._port = parts.port or _DEFAULT_PORT
+        self._url = redis_url
         self._lookup_every_s = lookup_every_s
         self._wait_s = wait_s
         self._endpoints: frozenset[Endpoint] = frozenset()
         self._asked_at_s = float("-inf")
         self._answered = asyncio.Event()
         self._answered.set()
-        self._outage = Outage(f"the address of Redis' host {self._host}", logger)
+        self._outage = Outage(f"the address of Redis' host {_host_shown(redis_url)}", logger)
 
     async def endpoints(self) -> frozenset[Endpoint]:
         """None of a Unix socket. Takes `wait_s` at most; raises nothing that DNS could be the cause of."""
-        if self._host is None:
+        if self._url.startswith("unix:"):
             return frozenset()
         now_s = time.monotonic()
         if self._answered.is_set() and now_s - self._asked_at_s >= self._lookup_every_s:
             self._asked_at_s = now_s
-            self._ask(self._host)
+            self._ask()
         try:
             async with asyncio.timeout(self._asked_at_s + self._wait_s - now_s):
                 await self._answered.wait()
@@ -90,13 +89,13 @@ class BusWhereabouts:
             self._outage.note(f"no answer within {self._wait_s:g} s")
         return self._endpoints
 
-    def _ask(self, host: str) -> None:
+    def _ask(self) -> None:
         loop = asyncio.get_running_loop()
 
         def look_up() -> None:
             answer: frozenset[Endpoint] | Exception
             try:
-                answer = _find(host, self._port)
+                answer = frozenset().union(*(_find(host, port) for host, port in _servers(self._url)))
             except Exception as error:  # whatever it is, the last answer holds, and the next lookup may succeed
                 answer = error
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -112,11 +111,26 @@ class BusWhereabouts:
     def _learn(self, answer: frozenset[Endpoint] | Exception) -> None:
         self._answered.set()
         if isinstance(answer, Exception):
-            logger.debug("looking up %s", self._host, exc_info=answer)
+            logger.debug("looking up where the bus is", exc_info=answer)
             self._outage.note(str(answer) or type(answer).__name__)
         else:
             self._endpoints = answer
             self._outage.over()
+
+
+def _servers(url: str) -> set[tuple[str, int]]:
+    """Every server that the bus is now or may be next, and what watches over them. Blocks. Raises OSError and
+    redis-py's errors."""
+    if sentinels := SentinelUrl.parse(url):
+        from common.sentinel import watched_servers  # most have none, and it takes a while to load
+
+        return watched_servers(sentinels)
+    parts = urlsplit(url)
+    return {(parts.hostname or "localhost", parts.port or _DEFAULT_PORT)}
+
+
+def _host_shown(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _find(host: str, port: int) -> frozenset[Endpoint]:

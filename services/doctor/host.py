@@ -71,7 +71,7 @@ def _judge_worker(host_id: str, held: Holding) -> Finding:
                 "host",
                 "warning",
                 f"{name}: at work, but it asks the engine what containers use, which costs that thirty times as much",
-                "in a container, bind the host's /proc and /sys/fs/cgroup: see compose.yaml; on the host, run it as root",
+                "in a container, bind the host's /proc and /sys/fs/cgroup as compose.yaml does; else run it as root",
             )
         return Finding("host", "ok", f"{name}: at work")
     state, _, reason = held.fault.partition(" ")

@@ -134,7 +134,10 @@ class FleetBus(Bus):
             await asyncio.Event().wait()
         return await super().publish_state(*state)
 
-    async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+    async def run(
+        self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | bytes | int], *, replicate: bool = False
+    ) -> Any:
+        """`replicate` is for actions, and there are none here."""
         return await self._calls.ask(_Call(script, keys, args))
 
     async def _call(self, calls: Sequence[_Call]) -> list[Any]:
