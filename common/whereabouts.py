@@ -72,7 +72,7 @@ class BusWhereabouts:
         self._asked_at_s = float("-inf")
         self._answered = asyncio.Event()
         self._answered.set()
-        self._outage = Outage(f"the address of Redis' host {_host_shown(redis_url)}", logger)
+        self._outage = Outage(f"the address of Redis' host {_shown(redis_url)}", logger)
 
     async def endpoints(self) -> frozenset[Endpoint]:
         """None of a Unix socket. Takes `wait_s` at most; raises nothing that DNS could be the cause of."""
@@ -129,8 +129,10 @@ def _servers(url: str) -> set[tuple[str, int]]:
     return {(parts.hostname or "localhost", parts.port or _DEFAULT_PORT)}
 
 
-def _host_shown(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
+def _shown(url: str) -> str:
+    """Without a password."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] if SentinelUrl.parse(url) else str(parts.hostname)
 
 
 def _find(host: str, port: int) -> frozenset[Endpoint]:

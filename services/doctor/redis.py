@@ -10,12 +10,13 @@ from typing import Any
 from common.bus import Bus, without_password
 from common.errors import BusRefusedError, BusUnavailableError
 from common.keys import WORKERS, Keys
+from common.sentinel_url import SentinelUrl
 from common.settings import DoctorSettings
 from common.subscriber import Subscriber
 from services.doctor.clock import judge_clock
 from services.doctor.finding import Finding
 from services.doctor.host import Holding, judge_host
-from services.doctor.server import judge_round_trip, judge_server
+from services.doctor.server import judge_replicas, judge_round_trip, judge_server
 
 _TRIPS = 9
 _HEARD_WITHIN_S = 5.0
@@ -52,6 +53,8 @@ async def check_redis(settings: DoctorSettings, host_id: str) -> AsyncIterator[F
         else:
             for finding in judge_server(info, config):
                 yield finding
+            if SentinelUrl.parse(settings.redis_url):
+                yield judge_replicas(info)
         yield judge_clock(time.time() * 1000 - bus.clock.now_ms())
         yield await _writes(bus, host_id)
         yield await _hears(bus)
@@ -153,7 +156,7 @@ def _advice(reason: str) -> str:
     if "noauth" in said or "wrongpass" in said or "invalid username-password" in said or "authentication" in said:
         return "put the password into FLEETCAST_REDIS_URL: redis://:PASSWORD@host:6379"
     if "noperm" in said or "no permissions" in said:
-        return "give its user what docs/SECURITY.md says: ~fc:* &fc:* +@all -@dangerous -@admin +info"
+        return "give its user what docs/SECURITY.md says: ~fc:* &fc:* +@all -@dangerous -@admin +info +role"
     if "oom" in said:
         return "it is full: raise maxmemory"
     if "name or service" in said or "name resolution" in said:

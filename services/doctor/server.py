@@ -30,6 +30,19 @@ def judge_server(info: Mapping[str, Any], config: Mapping[str, str] | None) -> I
     yield from _durability(info, config)
 
 
+def judge_replicas(info: Mapping[str, Any]) -> Finding:
+    """Of a server that Sentinel is to replace when it fails."""
+    replicas = _number(info, "connected_slaves")
+    if not replicas:
+        return Finding(
+            "redis",
+            "warning",
+            "it has no replica: Sentinel has nothing to put in its place, and each step of an action waits in vain",
+            "look at its replicas' logs: they should follow it",
+        )
+    return Finding("redis", "ok", f"{replicas} replica{'s' if replicas > 1 else ''} to take its place")
+
+
 def judge_round_trip(median_ms: float) -> Finding:
     if median_ms > _SLOW_MS:
         return Finding(

@@ -13,8 +13,11 @@ from common.errors import BusError, BusUnavailableError
 from common.keys import Keys
 from common.models import ActionOrder
 from common.sentinel_url import SentinelUrl
+from common.settings import DoctorSettings
 from common.telemetry import unreplicated
 from common.whereabouts import BusWhereabouts
+from services.doctor.finding import exit_code
+from services.doctor.redis import check_redis
 from tests.edges import fake_host, knows, running_edge
 from tests.samples import ID_A
 from tests.sentinels import NAME, Watched, url_of, watched
@@ -270,6 +273,13 @@ async def test_edges_and_hosts_go_on_after_a_fail_over(servers: Watched, bus: Bu
         await eventually(lambda: bus.available, 30)
         await host.publish_metrics(2.0)
         await client.until(lambda message: message.type == "metrics" and message.data.cpu.percent == 2.0, 30)
+
+
+async def test_the_doctor_finds_the_primary_and_its_replica(servers: Watched) -> None:
+    settings = DoctorSettings.load({"redis_url": servers.url}, {})
+    found = [finding async for finding in check_redis(settings, "web-1")]
+    assert "1 replica to take its place" in {finding.text for finding in found}
+    assert exit_code(found) == 0
 
 
 async def test_all_servers_and_sentinels_are_let_alone_by_executors(servers: Watched) -> None:

@@ -13,7 +13,7 @@ from services.doctor.finding import Finding, Level, exit_code
 from services.doctor.host import Holding, judge_host
 from services.doctor.keys import check_keys
 from services.doctor.parts import check_parts
-from services.doctor.server import judge_round_trip, judge_server
+from services.doctor.server import judge_replicas, judge_round_trip, judge_server
 
 GOOD: dict[str, Any] = {
     "valkey_version": "9.0.1",
@@ -73,6 +73,11 @@ def test_a_server_that_answers_before_it_has_written_is_warned_of() -> None:
 def test_a_server_that_tells_nothing_is_no_failure() -> None:
     assert exit_code(judge_server({}, None)) == 0
     assert worst(list(judge_server(GOOD, None))).level == "note"
+
+
+@pytest.mark.parametrize(("replicas", "level"), [(0, "warning"), (1, "ok"), (2, "ok")])
+def test_a_server_that_sentinel_watches_wants_a_replica(replicas: int, level: Level) -> None:
+    assert judge_replicas(GOOD | {"connected_slaves": replicas}).level == level
 
 
 @pytest.mark.parametrize(
