@@ -9,6 +9,7 @@ What it promises:
 An absent Redis is said once per episode, here, whoever runs into it.
 """
 
+import asyncio
 import logging
 import socket
 import time
@@ -58,6 +59,10 @@ READ_BLOCK_MS = 2_000
 
 REPLICATED_WITHIN_MS = 500
 """A replica that takes longer is not waited for; while none keeps up, a tenth of this."""
+
+LOOK_EVERY_S = 2.0
+LOOK_WITHIN_S = 1.0
+"""How often the Sentinels are asked whether the primary has moved, and how long that may hold up a sign of life."""
 
 _MOST_SAID = 1_000
 
@@ -145,6 +150,8 @@ class Bus:
             **_keepalive(url, keepalive_s),
         )
         self._primary: Primary | None = None
+        self._moves = 0
+        self._looked_at = float("-inf")
         bases: tuple[type, ...] = (Prompt, pool.connection_class)
         if sentinels:
             self._primary = Primary(sentinels)
@@ -209,12 +216,31 @@ class Bus:
             self._replicas.over()
             return answer
         unreplicated.inc()
-        with self.reaching() as redis:
-            if await self._primary.has_moved():  # the one that we wrote to does not know it yet, and will forget
-                await redis.connection_pool.disconnect(inuse_connections=True)
-                raise RedisConnectionError("another one has taken its place")
+        if await self._left_the_old_one():  # which will forget what has been written to it
+            raise BusUnavailableError(self.url_shown, "another server has taken its place")
         self._replicas.note(f"none has confirmed a write within {within_ms} ms: a fail-over now would undo it")
         return answer
+
+    async def _left_the_old_one(self) -> bool:
+        """Where another server has taken the place of the one that our connections lead to, closes them."""
+        if self._primary is None:
+            return False
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                await self._primary.address()
+        except (RedisConnectionError, TimeoutError) as error:
+            logger.debug("whether the primary has moved is not known: %s", error)
+        if self._primary.moves == self._moves:
+            return False
+        self._moves = self._primary.moves
+        await self._redis.connection_pool.disconnect(inuse_connections=True)
+        return True
+
+    async def _look_for_the_primary(self) -> None:
+        """From time to time: a server that has been replaced may take a while to know it."""
+        if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            await self._left_the_old_one()
 
     async def spublish(self, channel: str, payload: bytes) -> None:
         await self._ask(("SPUBLISH", channel, payload))
@@ -303,6 +329,7 @@ class Bus:
     async def beat(self, host: str, worker: Worker, ttl_ms: int, about: About, kinds: Sequence[StateKind] = ()) -> Beat:
         """A worker's sign of life, in one round trip: renews its lease (whoever holds it: look at the answer), notes it
         in the roster, reads Redis' clock, and which of `kinds` are watched."""
+        await self._look_for_the_primary()
         sent_at = time.monotonic()
         holder, time_said, _, _, *exist = await self._ask(
             ("GETEX", self.keys.lease(host, worker), "PX", ttl_ms),
@@ -329,6 +356,7 @@ class Bus:
 
     async def read_roster(self) -> RosterReading:
         """Every host's workers, in one round trip, however many hosts there are."""
+        await self._look_for_the_primary()
         sent_at = time.monotonic()
         with self.reaching() as redis:
             pipeline = redis.pipeline(transaction=False)

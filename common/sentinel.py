@@ -4,7 +4,8 @@ What it promises:
 - Each new connection goes to where a Sentinel says that the primary is, and is given up unless that says so itself.
 - A connection to a server that is a replica by now is closed, and what was asked over it is told as not done.
 - For up to 10 s after a fail-over that somebody asked for, the old primary takes itself for one still, and loses what
-  is written to it. What has to outlive that waits for a replica (Bus.run), and asks here where none confirms it.
+  is written to it. So the bus looks here every few seconds, and whenever a write that has to outlive a fail-over is
+  confirmed by no replica.
 
 It keeps no address: connections are made seldom, and Sentinel may name another one each time.
 """
@@ -61,6 +62,8 @@ class Primary:
             redis = Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **_options(url))
             self._sentinels.append((f"{host}:{port}", redis))
         self._said: tuple[str, int] | None = None
+        self.moves = 0
+        """How often the Sentinels have named another one than before."""
 
     async def address(self) -> tuple[str, int]:
         """Host and port. Raises redis-py's ConnectionError where no Sentinel tells them."""
@@ -80,18 +83,11 @@ class Primary:
             return self._note(said)
         raise RedisConnectionError(f"no Sentinel tells where {self.name} is ({'; '.join(problems)})")
 
-    async def has_moved(self) -> bool:
-        """Whether it is no more where the Sentinels said last. False where none of them answers now."""
-        before = self._said
-        try:
-            return await self.address() != before
-        except RedisConnectionError:
-            return False
-
     def _note(self, said: Sequence[bytes]) -> tuple[str, int]:
         address = said[0].decode(errors="replace"), int(said[1])
         if address != self._said:
             logger.info("the primary of %s is %s:%d", self.name, *address)
+            self.moves += self._said is not None
             self._said = address
         return address
 

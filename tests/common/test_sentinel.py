@@ -229,7 +229,7 @@ async def test_an_action_that_a_primary_takes_which_is_none_any_more_is_told_as_
     await bus.sync_clock()
     asked = order(bus)
     primary = await servers.fail_over()
-    with pytest.raises(BusUnavailableError, match="another one has taken its place"):
+    with pytest.raises(BusUnavailableError, match="another server has taken its place"):
         await actions.submit(asked)
     assert (await actions.submit(asked)).status == "accepted"
     assert await primary.redis.hget(bus.keys.action(*asked.key), "status") == b"accepted"
@@ -280,6 +280,23 @@ async def test_the_doctor_finds_the_primary_and_its_replica(servers: Watched) ->
     found = [finding async for finding in check_redis(settings, "web-1")]
     assert "1 replica to take its place" in {finding.text for finding in found}
     assert exit_code(found) == 0
+
+
+async def test_a_fail_over_is_followed_although_the_old_primary_does_not_hear_of_it(servers: Watched, bus: Bus) -> None:
+    async with running_edge(servers.url) as edge, fake_host(bus) as host, edge.client("hosts", "metrics") as client:
+        await knows(client, "web-1")
+        await host.publish_metrics(1.0)
+        await client.until(lambda message: message.type == "metrics" and message.data.cpu.percent == 1.0)
+        await (await servers.primary()).redis.execute_command("ACL", "SETUSER", "default", "-replicaof", "-slaveof")
+        primary = await servers.fail_over()
+
+        async def is_used() -> bool:
+            names = [one["name"] for one in await primary.redis.client_list()]
+            return names.count("fleetcast") >= 4  # commands and subscriptions, of the edge and of the host
+
+        await eventually(is_used, 30)
+        await host.publish_metrics(2.0)
+        await client.until(lambda message: message.type == "metrics" and message.data.cpu.percent == 2.0)
 
 
 async def test_all_servers_and_sentinels_are_let_alone_by_executors(servers: Watched) -> None:
