@@ -212,6 +212,8 @@ class Link(WireModel):
     reason: Annotated[str | None, Field(exclude_if=absent)] = None
     """Optional: `docker-unreachable`, `silent`, `stopped`, `never-seen`, `bus-unreachable`, ...; of a live executor:
     `insecure-unsigned`, it does actions that nobody has signed."""
+    interval_ms: Annotated[int | None, Field(exclude_if=absent)] = None
+    """Optional: milliseconds between two samples while somebody watches, where they are more than 1000."""
 
 
 class Links(WireModel):

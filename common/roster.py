@@ -15,7 +15,7 @@ from common.models import ActionVerb
 from common.protocol import Expected, UsageSource
 from common.setting_kinds import LABEL_WORD, MAX_HOST_LABELS
 
-MAX_BEAT_MS = 3_600_000
+MAX_EVERY_MS = 3_600_000
 
 _EXPECTED: tuple[Expected, ...] = get_args(Expected)
 _SOURCES: tuple[UsageSource, ...] = get_args(UsageSource)
@@ -31,6 +31,8 @@ class About:
 
     beat_ms: int = round(BEAT_S * 1000)
     """It gives a sign of life this often."""
+    interval_ms: int = 1000
+    """It samples this often while somebody watches."""
     fault: str | None = None
     """What keeps it from its job: a link's state and the reason, `gone docker-unreachable`."""
     expected: Expected = "always"
@@ -70,7 +72,8 @@ def _parse(text: bytes) -> About:
     if not isinstance(said, Mapping):
         raise MalformedError("roster", "no JSON object")
     return About(
-        beat_ms=_beat(said.get("beat_ms", _USUAL.beat_ms)),
+        beat_ms=_every("beat_ms", said.get("beat_ms", _USUAL.beat_ms)),
+        interval_ms=_every("interval_ms", said.get("interval_ms", _USUAL.interval_ms)),
         fault=_fault(said.get("fault")),
         expected=next((known for known in _EXPECTED if known == said.get("expected")), "always"),
         usage=next((known for known in _SOURCES if known == said.get("usage")), None),
@@ -79,9 +82,9 @@ def _parse(text: bytes) -> About:
     )
 
 
-def _beat(said: Any) -> int:
-    if not isinstance(said, int) or isinstance(said, bool) or not 0 < said <= MAX_BEAT_MS:
-        raise MalformedError("roster", f"beat_ms is {said!r:.40}")
+def _every(name: str, said: Any) -> int:
+    if not isinstance(said, int) or isinstance(said, bool) or not 0 < said <= MAX_EVERY_MS:
+        raise MalformedError("roster", f"{name} is {said!r:.40}")
     return said
 
 

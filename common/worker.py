@@ -69,10 +69,11 @@ class HostWorker:
         run_dir: Path | None = None,
         labels: Labels = (),
         actions: tuple[ActionVerb, ...] | None = None,
+        interval_s: float = 1.0,
     ) -> None:
         """`instance` names this process across its restarts: one that comes back takes its own lease over at once.
         `renew_s`: between two signs of life; the lease lasts LEASE_BEATS of them. `overdue_s`: a job that has got
-        nothing done for this long is told to be stalled. `labels`, `actions`: see About."""
+        nothing done for this long is told to be stalled. `labels`, `actions`, `interval_s`: see About."""
         self._bus = bus
         self._host = host
         self._worker: Worker = worker
@@ -80,7 +81,13 @@ class HostWorker:
         self._instance = instance or uuid.uuid4().hex[:12]
         self._renew_s = renew_s
         self._lease_ttl_ms = lease_ttl_ms or round(LEASE_BEATS * renew_s * 1000)
-        self._about = About(beat_ms=round(renew_s * 1000), expected=expected, labels=labels, actions=actions)
+        self._about = About(
+            beat_ms=round(renew_s * 1000),
+            interval_ms=round(interval_s * 1000),
+            expected=expected,
+            labels=labels,
+            actions=actions,
+        )
         self._kinds = tuple(kind for kind in STATE_KINDS if PUBLISHED_BY[kind] == worker)
         self._overdue_s = overdue_s
         self._run_dir = run_dir
@@ -93,7 +100,13 @@ class HostWorker:
 
     @classmethod
     def of(
-        cls, settings: WorkerSettings, bus: Bus, worker: Worker, actions: tuple[ActionVerb, ...] | None = None
+        cls,
+        settings: WorkerSettings,
+        bus: Bus,
+        worker: Worker,
+        *,
+        actions: tuple[ActionVerb, ...] | None = None,
+        interval_s: float = 1.0,
     ) -> Self:
         return cls(
             bus,
@@ -105,6 +118,7 @@ class HostWorker:
             run_dir=settings.run_dir,
             labels=tuple(parse_host_labels(settings.host_labels).items()),
             actions=actions,
+            interval_s=interval_s,
         )
 
     async def run(self, job: Callable[[Tenure], Awaitable[None]]) -> None:

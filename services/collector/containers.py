@@ -84,7 +84,7 @@ async def run_containers_collector(settings: ContainersCollectorSettings) -> Non
     )
     try:
         settings = settings.model_copy(update={"host_id": await ask_host_id(settings, docker)})
-        await HostWorker.of(settings, bus, "containers").run(job)
+        await HostWorker.of(settings, bus, "containers", interval_s=settings.interval).run(job)
     finally:
         sampler.close()
         await bus.close()

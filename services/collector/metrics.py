@@ -37,7 +37,7 @@ async def run_metrics_collector(settings: MetricsCollectorSettings) -> None:
             tasks.create_task(collect_processes(tenure, processes, fast_s), name="processes")
 
     try:
-        await HostWorker.of(settings, bus, "metrics").run(job)
+        await HostWorker.of(settings, bus, "metrics", interval_s=settings.interval).run(job)
     finally:
         await bus.close()
 

@@ -16,6 +16,9 @@ GONE_AFTER_BEATS = 2.5
 
 _UNKNOWN = About()
 
+_Said = tuple[LinkState, str | None, int | None]
+"""Of a link: its state, the reason, and the interval where it is worth telling."""
+
 _STATES: tuple[LinkState, ...] = get_args(LinkState)
 
 
@@ -35,7 +38,7 @@ def without_bus(hosts: tuple[HostStatus, ...]) -> tuple[HostStatus, ...]:
 def _host_status(host: str, reading: RosterReading) -> HostStatus:
     said = tuple(_link(host, worker, reading) for worker in WORKERS)
     about = [found for worker in WORKERS if (found := reading.about.get(worker, {}).get(host)) is not None]
-    states = {state for state, _ in said}
+    states = {state for state, _, _ in said}
     return HostStatus(
         host=host,
         status=next(state for state in _STATES if state in states),
@@ -55,17 +58,22 @@ def _labels(said: tuple[Labels, ...]) -> dict[str, str]:
 
 
 @lru_cache(1024)
-def _links(said: tuple[tuple[LinkState, str | None], ...]) -> Links:
+def _links(said: tuple[_Said, ...]) -> Links:
     """Made once for all hosts and all readings: most links say the same every second."""
-    return Links(**{worker: Link(state=state, reason=why) for worker, (state, why) in zip(WORKERS, said, strict=True)})
+    links = (Link(state=state, reason=reason, interval_ms=interval_ms) for state, reason, interval_ms in said)
+    return Links(**dict(zip(WORKERS, links, strict=True)))
 
 
-def _link(host: str, worker: Worker, reading: RosterReading) -> tuple[LinkState, str | None]:
-    seen_at = reading.seen.get(worker, {}).get(host)
+def _link(host: str, worker: Worker, reading: RosterReading) -> _Said:
+    about = reading.about.get(worker, {}).get(host, _UNKNOWN)
+    interval_ms = about.interval_ms if about.interval_ms > _UNKNOWN.interval_ms else None
+    return *_state(reading.seen.get(worker, {}).get(host), about, reading.now_ms), interval_ms
+
+
+def _state(seen_at: int | None, about: About, now_ms: int) -> tuple[LinkState, str | None]:
     if seen_at is None:
         return "gone", "never-seen"
-    about = reading.about.get(worker, {}).get(host, _UNKNOWN)
-    age_ms = reading.now_ms - seen_at
+    age_ms = now_ms - seen_at
     if about.fault == "gone stopped":
         return "gone", "stopped"
     if age_ms > GONE_AFTER_BEATS * about.beat_ms:

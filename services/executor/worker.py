@@ -72,7 +72,7 @@ async def run_executor(settings: ExecutorSettings) -> None:
         settings = settings.model_copy(update={"host_id": await ask_host_id(settings, docker)})
         allowed = allowed_verbs(settings.allow_actions)
         admission = Admission(settings.host_id, verifier, frozenset(allowed))
-        await HostWorker.of(settings, bus, "executor", allowed).run(job)
+        await HostWorker.of(settings, bus, "executor", actions=allowed).run(job)
     finally:
         await docker.close()
         await bus.close()

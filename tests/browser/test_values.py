@@ -41,6 +41,22 @@ async def test_a_host_is_shown_with_its_values(page: Page) -> None:
     await expect(stale(tile(page))).to_have_count(0)
 
 
+async def test_a_sample_is_late_only_after_three_intervals_of_its_host(page: Page, edge: FakeEdge) -> None:
+    a_minute = link() | {"intervalMs": 60_000}
+    of_two_minutes_ago = now_ms() - 120_000
+    quick, slow = host_status("quick"), host_status("slow", metrics=a_minute)
+    has(
+        edge,
+        hosts(quick, slow),
+        *(metrics(host) | {"sampledAt": of_two_minutes_ago} for host in ("quick", "slow")),
+        *(containers(host=host) for host in ("quick", "slow")),
+    )
+    await page.goto(edge.page)
+    await expect(tile(page, "quick")).to_contain_text(re.compile(r"no new sample\s*2\smin ago"))
+    await expect(fact(tile(page, "slow"), "CPU")).to_contain_text("12 %")
+    await expect(stale(tile(page, "slow"))).to_have_count(0)
+
+
 async def test_totals_count_hosts_and_containers(page: Page, edge: FakeEdge) -> None:
     main = page.get_by_role("main")
     for term, count in (("live", "1"), ("in trouble", "0"), ("containers run", "1")):

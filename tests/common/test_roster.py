@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import MalformedError
-from common.roster import MAX_BEAT_MS, About
+from common.roster import MAX_EVERY_MS, About
 from common.setting_kinds import MAX_HOST_LABELS, VERBS, parse_host_labels
 
 words = st.from_regex(r"[A-Za-z0-9._/-]{1,63}", fullmatch=True)
 labels = st.dictionaries(words, words, max_size=MAX_HOST_LABELS)
 abouts = st.builds(
     About,
-    beat_ms=st.integers(1, MAX_BEAT_MS),
+    beat_ms=st.integers(1, MAX_EVERY_MS),
+    interval_ms=st.integers(1, MAX_EVERY_MS),
     fault=st.none() | st.text(min_size=1, max_size=200),
     expected=st.sampled_from(["always", "sometimes"]),
     usage=st.sampled_from([None, "cgroup", "stats"]),
@@ -48,6 +49,7 @@ def test_what_a_later_version_can_do_is_left_out() -> None:
         {"labels": {f"label-{number}": "x" for number in range(MAX_HOST_LABELS + 1)}},
         {"actions": "stop"},
         {"beat_ms": 0},
+        {"interval_ms": "soon"},
         {"fault": 1},
     ],
     ids=lambda said: json.dumps(said)[:40],

@@ -57,6 +57,14 @@ def test_a_link_says_its_state_and_why(age_ms: int, fault: str | None, expected:
     assert (host.links.executor.state, host.links.executor.reason) == ("gone", "never-seen")
 
 
+@pytest.mark.parametrize(("interval_ms", "told_ms"), [(200, None), (1000, None), (60_000, 60_000)])
+def test_a_link_that_brings_samples_seldom_says_so(interval_ms: int, told_ms: int | None) -> None:
+    about = {"metrics": {"a": About(interval_ms=interval_ms)}}
+    [host] = host_statuses(RosterReading(now_ms=100_000, seen={"metrics": {"a": 99_999}}, about=about))
+    assert host.links.metrics.interval_ms == told_ms
+    assert host.links.containers.interval_ms is None
+
+
 def test_a_host_is_as_live_as_its_best_link() -> None:
     [host] = host_statuses(reading({"metrics": {"a": 1}, "executor": {"a": 99_999}}))
     assert (host.status, host.last_seen_at) == ("live", 99_999)

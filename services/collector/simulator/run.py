@@ -117,7 +117,8 @@ class _Simulation:
             await JOBS[worker](tenure, host, turns)
 
         labels = labels_of(self._settings.seed, host.name)
-        await SharingWorker(self._bus, host.name, worker, self._instance, self._ears, labels).run(begin)
+        own = SharingWorker(self._bus, host.name, worker, self._instance, self._ears, labels, chosen.interval)
+        await own.run(begin)
 
     def _note_begun(self, host: SimulatedHost, worker: Worker) -> None:
         if self._not_begun:

@@ -264,9 +264,18 @@ class SharingWorker(HostWorker):
     """A HostWorker that listens with others' ears."""
 
     def __init__(
-        self, bus: FleetBus, host: str, worker: Worker, instance: str, ears: Ears, labels: Labels = ()
+        self,
+        bus: FleetBus,
+        host: str,
+        worker: Worker,
+        instance: str,
+        ears: Ears,
+        labels: Labels = (),
+        interval_s: float = 1.0,
     ) -> None:
-        super().__init__(bus, host, worker, instance=instance, expected="sometimes", labels=labels)
+        super().__init__(
+            bus, host, worker, instance=instance, expected="sometimes", labels=labels, interval_s=interval_s
+        )
         self._ears = ears
 
     async def _listen(self, tenure: Tenure) -> None:

@@ -11,7 +11,7 @@ import {
   useState,
 } from "react";
 import { useNow } from "../lib/clock.ts";
-import { OVERDUE_MS } from "../lib/freshness.ts";
+import { overdueAfterMs } from "../lib/freshness.ts";
 import { useConnected } from "../lib/status.ts";
 import css from "./HostGrid.module.css";
 import { HostItem } from "./HostItem.tsx";
@@ -119,7 +119,7 @@ export function HostGrid({ groups, roster, store, view, groupBy }: HostGridProps
                 store={store}
                 view={view}
                 connected={connected}
-                overdue={now - (store.metricsOf(host)?.sampledAt ?? now) > OVERDUE_MS}
+                overdue={now - (store.metricsOf(host)?.sampledAt ?? now) > overdueAfterMs(status.links.metrics)}
                 x={Math.round(column * (tileWidth + GAP))}
                 y={y}
                 sparkWidth={sizes.sparkWidth}

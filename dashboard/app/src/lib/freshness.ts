@@ -33,8 +33,12 @@ export interface Shown {
   readonly kind: ShownKind;
 }
 
-/** While somebody watches, samples come each second, or as slowly as a collector was set to. */
-export const OVERDUE_MS = 45_000;
+const OVERDUE_MS = 45_000;
+
+/** After how long a sample is late: they come each second while somebody watches, or as the collector was set to. */
+export function overdueAfterMs(link: Link | undefined): number {
+  return Math.max(OVERDUE_MS, 3 * (link?.intervalMs ?? 0));
+}
 
 export function freshness({ link, sampledAt, now, connected, kind }: Shown): Freshness {
   const ageMs = sampledAt === null ? null : Math.max(0, now - sampledAt);
@@ -48,7 +52,7 @@ export function freshness({ link, sampledAt, now, connected, kind }: Shown): Fre
     return as(link.state === "gone" ? "gone" : "stale", linkReason(kind, link));
   }
   // Containers come on change only; what is sampled all the time, and does not come, is late.
-  if (kind !== "containers" && kind !== "executor" && ageMs !== null && ageMs > OVERDUE_MS) {
+  if (kind !== "containers" && kind !== "executor" && ageMs !== null && ageMs > overdueAfterMs(link)) {
     return as("stale", `no new sample for ${duration(ageMs)}`);
   }
   return ageMs === null && kind !== "executor" ? as("unknown", null) : as("live", null);

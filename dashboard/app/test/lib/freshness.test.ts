@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { freshness, linkReason, OVERDUE_MS } from "../../src/lib/freshness.ts";
+import { freshness, linkReason, overdueAfterMs } from "../../src/lib/freshness.ts";
 
 const NOW = 1_000_000_000;
 const live = { link: { state: "live" }, sampledAt: NOW - 1000, now: NOW, connected: true, kind: "metrics" } as const;
@@ -25,9 +25,15 @@ describe("freshness", () => {
   });
 
   it("is stale where samples that come all the time have not come", () => {
-    const shown = freshness({ ...live, sampledAt: NOW - OVERDUE_MS - 1 });
+    const shown = freshness({ ...live, sampledAt: NOW - overdueAfterMs(live.link) - 1 });
     expect(shown.state).toBe("stale");
     expect(shown.reason).toMatch(/^no new sample for 45/);
+  });
+
+  it("waits three intervals of a collector that samples seldom", () => {
+    const link = { state: "live", intervalMs: 60_000 } as const;
+    expect(freshness({ ...live, link, sampledAt: NOW - 179_000 }).state).toBe("live");
+    expect(freshness({ ...live, link, sampledAt: NOW - 181_000 }).state).toBe("stale");
   });
 
   it("is live where containers, which come on change only, have not changed for a day", () => {
