@@ -26,7 +26,7 @@ HOST = socket.gethostname()
 
 @pytest.fixture(scope="module")
 def running(image: str, projects: list[Compose]) -> Iterator[Cluster]:
-    with Cluster(image) as cluster:
+    with Cluster(image, FLEETCAST_DRAIN_SEC="4") as cluster:
         projects.append(cluster)
         cluster.up(edges=3)
         yield cluster
