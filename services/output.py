@@ -11,6 +11,8 @@ import queue
 import select
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -75,6 +77,17 @@ class Output:
                         select.select([], [where], [])
             except OSError:  # the terminal or the reader of the pipe is gone
                 closed.add(where)
+
+
+@contextmanager
+def until_nobody_reads() -> Iterator[None]:
+    """Ends what is printed within, quietly, when its reader has gone (`| head`)."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would complain when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def plain(text: str) -> str:

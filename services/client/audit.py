@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from common.protocol import Error
 from common.settings import ClientSettings
 from services.client.act import STATUS_STYLES
 from services.client.connection import token_of
-from services.output import plain
+from services.output import plain, until_nobody_reads
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def run_audit(settings: ClientSettings, query: Query, as_json: bool) -> int:
     console = Console(highlight=False)
     with _client(token_of(settings)) as http:
         entries = _entries(http, url, query)
-        try:
+        with until_nobody_reads():
             if as_json:
                 _print(map(json.dumps, islice(entries, query.limit)))
             elif console.is_terminal:
@@ -87,9 +86,6 @@ def run_audit(settings: ClientSettings, query: Query, as_json: bool) -> int:
                     console.print("There are older ones: --limit shows more, --before begins at another time.")
             else:
                 _print(line(record).plain for record in _records(islice(entries, query.limit)))
-        except BrokenPipeError:
-            # Nobody reads any more; the interpreter would complain when it flushes what is left.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -11,7 +11,7 @@ Each check has its deadline, and what one finds keeps no other from looking.
 
 import asyncio
 import json
-import sys
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -31,7 +31,9 @@ from services.doctor.keys import check_keys
 from services.doctor.parts import check_parts
 from services.doctor.redis import check_redis
 from services.embedded import running_server_url
-from services.output import plain
+from services.output import plain, until_nobody_reads
+
+logger = logging.getLogger(__name__)
 
 CHECK_WITHIN_S = 30.0
 """Of each check: the longest there is waits for a Redis that swallows what it is sent."""
@@ -52,12 +54,12 @@ def run_doctor(settings: DoctorSettings, given: Mapping[str, Any], as_json: bool
     progress = Console(stderr=True)
     with progress.status("looking at settings, Redis, Docker, keys ..."):
         findings = asyncio.run(examine(settings, given))
-    if as_json:
-        for finding in findings:
-            print(json.dumps(asdict(finding)))
-    else:
-        show(console, findings)
-    sys.stdout.flush()
+    with until_nobody_reads():
+        if as_json:
+            for finding in findings:
+                print(json.dumps(asdict(finding)))
+        else:
+            show(console, findings)
     return exit_code(findings)
 
 
@@ -71,12 +73,16 @@ async def examine(settings: DoctorSettings, given: Mapping[str, Any]) -> list[Fi
         "keys": _each(lambda: check_keys(settings)),
         "edge": _one(settings),
     }
-    found = await asyncio.gather(*(_within(area, check) for area, check in checks.items()))
+    found = await asyncio.gather(*(within(area, check) for area, check in checks.items()))
     return [finding for findings in (found_up, *found) for finding in findings]
 
 
 def show(console: Console, findings: Iterable[Finding]) -> None:
-    """A line for each finding, what to do about it below."""
+    """A line for each finding, what to do about it below; where it is no terminal, on the same line."""
+    if not console.is_terminal:
+        for finding in findings:
+            console.print(line(finding), soft_wrap=True, markup=False)
+        return
     table = Table.grid(padding=(0, 1))
     table.add_column()
     table.add_column(style="dim")
@@ -90,7 +96,13 @@ def show(console: Console, findings: Iterable[Finding]) -> None:
     console.print(table)
 
 
-async def _within(area: str, check: AsyncIterator[Finding]) -> list[Finding]:
+def line(finding: Finding) -> str:
+    said = f"{_MARKS[finding.level][0]} {finding.area}: {plain(finding.text)}"
+    return f"{said} → {plain(finding.advice)}" if finding.advice else said
+
+
+async def within(area: str, check: AsyncIterator[Finding]) -> list[Finding]:
+    """What a check finds, and that it did not come to its end where it hangs or fails."""
     found: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
@@ -99,6 +111,10 @@ async def _within(area: str, check: AsyncIterator[Finding]) -> list[Finding]:
     except TimeoutError:
         advice = "whatever is at the other end takes what it is sent and does not answer: restart it"
         found.append(Finding(area, "failed", f"no answer within {CHECK_WITHIN_S:g} s", advice))
+    except Exception as error:  # what one check stumbles over keeps no other from being told
+        logger.debug("the check of %s failed", area, exc_info=error)
+        text = f"this could not be looked at to the end ({type(error).__name__}: {error})"
+        found.append(Finding(area, "failed", text, "--log-level debug says more; it is a fault of fleetcast doctor"))
     return found
 
 

@@ -1,5 +1,6 @@
 """What `fleetcast doctor` makes of what it has found out."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.doctor.finding import Finding, Level, exit_code
 from services.doctor.host import Holding, judge_host
 from services.doctor.keys import check_keys
 from services.doctor.parts import check_parts
+from services.doctor.run import line, within
 from services.doctor.server import judge_replicas, judge_round_trip, judge_server
 
 GOOD: dict[str, Any] = {
@@ -221,3 +223,18 @@ def test_unsigned_actions_are_warned_of() -> None:
 def test_only_a_failure_makes_the_exit_code() -> None:
     assert exit_code([Finding("redis", "warning", "x"), Finding("redis", "note", "x")]) == 0
     assert exit_code([Finding("redis", "ok", "x"), Finding("docker", "failed", "x")]) == 1
+
+
+async def test_a_check_that_fails_is_told_beside_what_it_has_found() -> None:
+    async def broken() -> AsyncIterator[Finding]:
+        yield Finding("docker", "ok", "one answers")
+        raise KeyError("Version")
+
+    first, second = await within("docker", broken())
+    assert first.level == "ok"
+    assert (second.level, "KeyError" in second.text) == ("failed", True)
+
+
+def test_where_it_is_no_terminal_a_finding_is_a_line() -> None:
+    found = Finding("redis", "failed", "it is \x1b[2Jfull", "raise maxmemory")
+    assert line(found) == "✗ redis: it is �[2Jfull → raise maxmemory"
