@@ -150,11 +150,10 @@ class Bus:
             **_keepalive(url, keepalive_s),
         )
         self._primary: Primary | None = None
-        self._moves = 0
         self._looked_at = float("-inf")
         bases: tuple[type, ...] = (Prompt, pool.connection_class)
         if sentinels:
-            self._primary = Primary(sentinels)
+            self._primary = Primary(sentinels, self._leave)
             pool.connection_kwargs["primary"] = self._primary
             bases = (Prompt, ToPrimary, pool.connection_class)
         pool.connection_class = type("Connection", bases, {})
@@ -211,36 +210,34 @@ class Bus:
             [answer] = await self._ask(command)
             return answer
         within_ms = REPLICATED_WITHIN_MS if not self._replicas.ongoing else REPLICATED_WITHIN_MS // 10
+        moves = self._primary.moves
         answer, confirmed_by = await self._ask(command, ("WAIT", 1, within_ms))
         if confirmed_by:
             self._replicas.over()
             return answer
         unreplicated.inc()
-        if await self._left_the_old_one():  # which will forget what has been written to it
+        await self._look_for(self._primary)
+        if self._primary.moves != moves:  # it was written to the old one, which will forget it
             raise BusUnavailableError(self.url_shown, "another server has taken its place")
         self._replicas.note(f"none has confirmed a write within {within_ms} ms: a fail-over now would undo it")
         return answer
 
-    async def _left_the_old_one(self) -> bool:
-        """Where another server has taken the place of the one that our connections lead to, closes them."""
-        if self._primary is None:
-            return False
+    async def _leave(self) -> None:
+        """Closes all connections: they lead to a server that is not the one to write to any more."""
+        await self._redis.connection_pool.disconnect(inuse_connections=True)
+
+    async def _look_for(self, primary: Primary) -> None:
+        """A server that has been replaced may take a while to know it."""
+        self._looked_at = time.monotonic()
         try:
             async with asyncio.timeout(LOOK_WITHIN_S):
-                await self._primary.address()
+                await primary.address()
         except (RedisConnectionError, TimeoutError) as error:
-            logger.debug("whether the primary has moved is not known: %s", error)
-        if self._primary.moves == self._moves:
-            return False
-        self._moves = self._primary.moves
-        await self._redis.connection_pool.disconnect(inuse_connections=True)
-        return True
+            logger.debug("where the primary is now cannot be told: %s", error)
 
-    async def _look_for_the_primary(self) -> None:
-        """From time to time: a server that has been replaced may take a while to know it."""
-        if time.monotonic() - self._looked_at > LOOK_EVERY_S:
-            self._looked_at = time.monotonic()
-            await self._left_the_old_one()
+    async def _look_around(self) -> None:
+        if self._primary is not None and time.monotonic() - self._looked_at > LOOK_EVERY_S:
+            await self._look_for(self._primary)
 
     async def spublish(self, channel: str, payload: bytes) -> None:
         await self._ask(("SPUBLISH", channel, payload))
@@ -329,7 +326,7 @@ class Bus:
     async def beat(self, host: str, worker: Worker, ttl_ms: int, about: About, kinds: Sequence[StateKind] = ()) -> Beat:
         """A worker's sign of life, in one round trip: renews its lease (whoever holds it: look at the answer), notes it
         in the roster, reads Redis' clock, and which of `kinds` are watched."""
-        await self._look_for_the_primary()
+        await self._look_around()
         sent_at = time.monotonic()
         holder, time_said, _, _, *exist = await self._ask(
             ("GETEX", self.keys.lease(host, worker), "PX", ttl_ms),
@@ -356,7 +353,7 @@ class Bus:
 
     async def read_roster(self) -> RosterReading:
         """Every host's workers, in one round trip, however many hosts there are."""
-        await self._look_for_the_primary()
+        await self._look_around()
         sent_at = time.monotonic()
         with self.reaching() as redis:
             pipeline = redis.pipeline(transaction=False)

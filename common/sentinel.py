@@ -11,7 +11,7 @@ It keeps no address: connections are made seldom, and Sentinel may name another 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -53,10 +53,12 @@ def watched_servers(url: SentinelUrl) -> set[tuple[str, int]]:
 
 
 class Primary:
-    """Asks the Sentinels, the one first that has answered last."""
+    """Asks the Sentinels, the one first that has answered last. `on_move` is called whenever they name another server
+    than before."""
 
-    def __init__(self, url: SentinelUrl) -> None:
+    def __init__(self, url: SentinelUrl, on_move: Callable[[], Awaitable[None]]) -> None:
         self.name = url.name
+        self._on_move = on_move
         self._sentinels: list[tuple[str, Redis]] = []
         for host, port in url.sentinels:
             redis = Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **_options(url))
@@ -80,15 +82,17 @@ class Primary:
                 continue
             self._sentinels.remove(sentinel)
             self._sentinels.insert(0, sentinel)
-            return self._note(said)
+            return await self._note(said)
         raise RedisConnectionError(f"no Sentinel tells where {self.name} is ({'; '.join(problems)})")
 
-    def _note(self, said: Sequence[bytes]) -> tuple[str, int]:
+    async def _note(self, said: Sequence[bytes]) -> tuple[str, int]:
         address = said[0].decode(errors="replace"), int(said[1])
-        if address != self._said:
+        before, self._said = self._said, address
+        if address != before:
             logger.info("the primary of %s is %s:%d", self.name, *address)
-            self.moves += self._said is not None
-            self._said = address
+            if before is not None:
+                self.moves += 1
+                await self._on_move()
         return address
 
     async def aclose(self) -> None:

@@ -85,7 +85,14 @@ class Watched:
     async def fail_over(self) -> Node:
         """The replica takes the primary's place, and is returned. The old one does not know it yet."""
         replica = await self.replica()
-        await self.sentinels[0].redis.execute_command("SENTINEL", "FAILOVER", NAME)
+
+        async def begins() -> Any:  # not before the Sentinel has asked the replica how it is
+            try:
+                return await self.sentinels[0].redis.execute_command("SENTINEL", "FAILOVER", NAME)
+            except RedisError as error:
+                return NotYet(error)
+
+        await eventually(begins, 30, what="the fail-over to begin")
 
         async def is_told() -> Any:
             told = [await sentinel.redis.execute_command(*_WHERE, NAME) for sentinel in self.sentinels]

@@ -23,6 +23,7 @@ from tests.support import eventually
 
 HOST = "web-1"
 TTL_MS = 600
+LONG_MS = 60_000
 RENEW_S = 0.05
 
 
@@ -107,7 +108,7 @@ async def test_a_worker_takes_the_lease_and_stands_in_the_roster(bus: Bus) -> No
 
 async def test_what_the_settings_say_of_the_host_stands_in_the_roster(bus: Bus) -> None:
     settings = WorkerSettings(host_id=HOST, host_labels="env=prod, region=eu-1")
-    async with running(HostWorker.of(settings, bus, "executor", ("stop",)).run(Job())):
+    async with running(HostWorker.of(settings, bus, "executor", actions=("stop",)).run(Job())):
 
         async def said() -> About | None:
             return (await bus.read_roster()).about["executor"].get(HOST)
@@ -420,22 +421,20 @@ async def test_states_are_numbered_from_one_without_gaps(bus: Bus) -> None:
 
 
 async def test_without_the_lease_nothing_is_published_and_no_number_is_used(bus: Bus) -> None:
-    job = Job()
     lost = unpublished.labels("metrics")._value
-    async with running(worker(bus, renew_s=3600).run(job)):
-        publisher = StatePublisher(await job.tenure(), "metrics")
-        assert await publisher.publish(body)
-        before, counted = await last_version(bus), lost.get()
-        token = await holder(bus)
-        assert token
-        await take_lease(bus, f"1 {machine_id()} usurper")
-        assert not await publisher.publish(body)
-        assert await last_version(bus) == before
-        assert lost.get() == counted + 1
-        await take_lease(bus, token)
-        assert await publisher.publish(body)
-        assert before is not None
-        assert await last_version(bus) == before._replace(seq=2)
+    token = f"7 {machine_id()} us"
+    publisher = StatePublisher(Tenure(bus, HOST, "metrics", 7, token, About()), "metrics")
+    await take_lease(bus, token, LONG_MS)
+    assert await publisher.publish(body)
+    before, counted = await last_version(bus), lost.get()
+    await take_lease(bus, f"1 {machine_id()} usurper", LONG_MS)
+    assert not await publisher.publish(body)
+    assert await last_version(bus) == before
+    assert lost.get() == counted + 1
+    await take_lease(bus, token, LONG_MS)
+    assert await publisher.publish(body)
+    assert before is not None
+    assert await last_version(bus) == before._replace(seq=2)
 
 
 async def test_a_state_lost_on_the_way_uses_up_its_number(bus: Bus, valkey: EmbeddedServer) -> None:
