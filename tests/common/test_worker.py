@@ -470,11 +470,12 @@ async def test_a_job_that_gets_nothing_done_is_stalled_although_its_process_live
         found = read(tmp_path, "metrics")
         return found[0] if found else None
 
-    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, overdue_s=1.5, run_dir=tmp_path)
+    service = HostWorker(bus, "web-1", "metrics", renew_s=0.1, overdue_s=3, run_dir=tmp_path)
     async with running(service.run(job)):
         await eventually(lambda: health() == Health("metrics", "working", beat_s=0.1))
         assert await fault() is None
         await eventually(lambda: health() == Health("metrics", "working", "stalled overdue", 0.1))
+        await eventually(fault)  # with the beat after, where the time was over during one
         assert await fault() == "stalled overdue"
         go_on.set()
         await eventually(lambda: health() == Health("metrics", "working", beat_s=0.1))
