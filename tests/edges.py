@@ -125,7 +125,8 @@ async def host_worker(bus: Bus, host: str, worker: Worker) -> AsyncIterator[Tenu
         tenures.put_nowait(tenure)
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(HostWorker(bus, host, worker, renew_s=0.2, overdue_s=3600).run(job))
+    service = HostWorker(bus, host, worker, renew_s=0.2, lease_ttl_ms=60_000, overdue_s=3600)
+    running = asyncio.create_task(service.run(job))
     try:
         async with asyncio.timeout(10):
             tenure = await tenures.get()

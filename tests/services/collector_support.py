@@ -92,7 +92,7 @@ async def collecting(
         await collect_containers(tenure, client, rule, LabelFilter(), sampler, interval_s, interval_s, times)
 
     try:
-        async with running(HostWorker(bus, HOST, "containers", renew_s=0.2).run(job)) as task:
+        async with running(HostWorker(bus, HOST, "containers", renew_s=0.2, lease_ttl_ms=60_000).run(job)) as task:
             yield task
     finally:
         sampler.close()

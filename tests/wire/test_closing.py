@@ -281,7 +281,7 @@ async def test_a_client_that_has_ended_its_side_and_takes_nothing_is_closed_with
     """Its connection stays open for what has not been sent yet, so it is the heartbeat that finds it silent."""
     hosts = [fleet.new_host() for _ in range(8)]
     names = frame(subscribe(*channels(hosts)))
-    async with running_edge(valkey.url, heartbeat_sec=0.1, silent_client_sec=1) as edge, websocket(edge) as healthy:
+    async with running_edge(valkey.url, heartbeat_sec=0.1, silent_client_sec=4) as edge, websocket(edge) as healthy:
         await healthy.send(names)
         async with websocket(edge, receive_buffer_bytes=4096) as stuck:
             await stuck.send(names)
