@@ -117,15 +117,16 @@ async def running_edge(redis_url: str, **settings: Any) -> AsyncIterator[Running
 
 
 @asynccontextmanager
-async def host_worker(bus: Bus, host: str, worker: Worker) -> AsyncIterator[Tenure]:
-    """A worker of a host that holds its lease and stands in the roster, and does nothing by itself."""
+async def host_worker(bus: Bus, host: str, worker: Worker, lease_ttl_ms: int = 60_000) -> AsyncIterator[Tenure]:
+    """A worker of a host that holds its lease, on a busy machine too, and stands in the roster, and does nothing by
+    itself."""
     tenures: asyncio.Queue[Tenure] = asyncio.Queue()
 
     async def job(tenure: Tenure) -> None:
         tenures.put_nowait(tenure)
         await asyncio.Event().wait()
 
-    service = HostWorker(bus, host, worker, renew_s=0.2, lease_ttl_ms=60_000, overdue_s=3600)
+    service = HostWorker(bus, host, worker, renew_s=0.2, lease_ttl_ms=lease_ttl_ms, overdue_s=3600)
     running = asyncio.create_task(service.run(job))
     try:
         async with asyncio.timeout(10):

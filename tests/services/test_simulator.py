@@ -263,7 +263,7 @@ async def holders(bus: Bus) -> Sequence[bytes]:
 
 
 async def test_the_command_refuses_a_host_id_that_is_in_use_in_one_line(valkey: EmbeddedServer, bus: Bus) -> None:
-    async with host_worker(bus, "web-0002", "metrics"):
+    async with host_worker(bus, "web-0002", "metrics", lease_ttl_ms=2_000):
         async with command("--redis", valkey.url, "--hosts", "3", "--prefix", "web-") as (process, said):
             async with asyncio.timeout(LEASE_BEATS * BEAT_S + 20):
                 assert await process.wait() == 1
