@@ -117,6 +117,24 @@ async def test_a_connection_that_went_silent_is_found_by_its_heartbeats(page: Pa
     await expect(banner(page)).not_to_contain_text("Connection lost")
 
 
+async def test_a_view_whose_files_did_not_come_is_loaded_anew_with_the_page(page: Page, edge: FakeEdge) -> None:
+    await page.route("**/assets/HostView-*", lambda route: route.abort("connectionreset"), times=1)
+    await page.goto(f"{edge.page}hosts/web-1")
+    await expect(page.get_by_role("region", name="CPU now")).to_contain_text("12.0 %")
+
+
+async def test_a_view_whose_files_never_come_says_so_instead_of_loading_the_page_again_and_again(
+    page: Page, edge: FakeEdge
+) -> None:
+    loads = []
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+    await page.route("**/assets/HostView-*", lambda route: route.abort("connectionreset"))
+    await page.goto(f"{edge.page}hosts/web-1")
+    await expect(page.get_by_role("heading", name="Something on this page has failed")).to_be_visible()
+    assert len(loads) == 2
+    page.faults.clear()  # which React has put into the console, as it should
+
+
 async def test_states_that_were_left_out_are_counted(page: Page, edge: FakeEdge) -> None:
     await edge.send(metrics(seq=2, cpu=20))
     await expect(tile(page)).to_contain_text("20 %")

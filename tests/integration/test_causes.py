@@ -100,8 +100,9 @@ async def test_a_restart_by_ops_and_a_crash_out_of_memory_are_told_apart(
 async def test_each_verb_is_the_cause_of_its_own_step(driver: Driver, bus: Bus, containers: Containers) -> None:
     name = await containers.run()
     await events_of(bus, name, 2)
-    for verb in ("pause", "unpause", "kill", "start", "stop", "remove"):
+    for number, verb in enumerate(("pause", "unpause", "kill", "start", "stop", "remove"), start=3):
         assert (await driver.act(name, verb, timeout_sec=0)).status == "succeeded"
+        await events_of(bus, name, number)  # or a busy collector sees two steps as one
     assert shown(await events_of(bus, name, 8)) == [
         *CAME,
         ("running", "paused", "ops"),
