@@ -97,7 +97,7 @@ async def test_a_lease_that_a_dead_process_left_is_waited_for(fleet_bus: FleetBu
 
 
 async def test_a_host_that_is_there_is_not_simulated(fleet_bus: FleetBus, bus: Bus) -> None:
-    async with host_worker(bus, "b", "executor"):
+    async with host_worker(bus, "b", "executor", lease_ttl_ms=2_000):
         with pytest.raises(TakenError, match=r"executor of the host 'b' is at work already .*--prefix"):
             await await_leases(fleet_bus, ["a", "b", "c"], lambda line: None)
 
