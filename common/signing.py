@@ -123,9 +123,14 @@ def read_signer(settings: SigningSettings) -> Signer | None:
     """The edge's key; None where none is set. Raises SettingsError. Logs a warning where others can read its file."""
     key = _read_setting(settings, "action_signing_key", _parse_private)
     file = settings.action_signing_key_file
-    if file is not None and file.stat().st_mode & 0o077:
+    if file is not None and others_may_read(file):
         logger.warning("others than its owner may read %s, and whoever has it can sign actions: chmod 600 it", file)
     return None if key is None else Signer(key)
+
+
+def others_may_read(file: Path) -> bool:
+    """Whether others than its owner may. Raises OSError."""
+    return bool(file.stat().st_mode & 0o077)
 
 
 def read_verifier(settings: VerifyingSettings) -> Verifier | None:

@@ -122,7 +122,7 @@ def _servers(url: str) -> set[tuple[str, int]]:
     """Every server that the bus is now or may be next, and what watches over them. Blocks. Raises OSError and
     redis-py's errors."""
     if sentinels := SentinelUrl.parse(url):
-        from common.sentinel import watched_servers  # most have none, and it takes a while to load
+        from common.sentinel import watched_servers  # redis-py, without which all else here does
 
         return watched_servers(sentinels)
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Asks an edge on this machine whether it is ready. Pure but for the one question."""
+"""Asks an edge on this machine whether it is ready."""
 
 import httpx
 

@@ -1,11 +1,11 @@
 """Whether the keys that this machine has are good for something, and belong together. Reads their files."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 from common.errors import SettingsError
 from common.settings import DoctorSettings
-from common.signing import read_signer, read_verifier
+from common.signing import others_may_read, read_signer, read_verifier
 from common.tokens import resolve_secret
 from services.doctor.finding import Finding
 
@@ -14,8 +14,9 @@ def check_keys(settings: DoctorSettings) -> Iterator[Finding]:
     yield from _secret(settings)
     yield from _pair(settings)
     for file in (settings.jwt_secret_file, settings.action_signing_key_file):
-        if file is not None and _others_may_read(file):
-            yield Finding("keys", "warning", f"others than its owner may read {file}", f"chmod 600 {file}")
+        with suppress(OSError):  # that it cannot be read has been said
+            if file is not None and others_may_read(file):
+                yield Finding("keys", "warning", f"others than its owner may read {file}", f"chmod 600 {file}")
 
 
 def _secret(settings: DoctorSettings) -> Iterator[Finding]:
@@ -68,10 +69,3 @@ def _pair(settings: DoctorSettings) -> Iterator[Finding]:
             f"actions are signed with {signer.key_id}, but an executor here knows only {known}: it refuses all of them",
             "give executors the public key that was made with the edges' private one: `fleetcast keys SIGNING VERIFY`",
         )
-
-
-def _others_may_read(file: Path) -> bool:
-    try:
-        return bool(file.stat().st_mode & 0o077)
-    except OSError:
-        return False  # what cannot be read has been said
