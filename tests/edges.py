@@ -28,7 +28,7 @@ from common.worker import HostWorker
 from services.collector.messages import encoder
 from services.edge.server import EdgeServer, build_server, listen
 from tests.samples import ID_A, host_metrics
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 class Socket:
@@ -41,7 +41,7 @@ class Socket:
     async def send(self, message: Any) -> None:
         await self.connection.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
-    async def next(self, within_s: float = 10) -> ServerMessage:
+    async def next(self, within_s: float = PATIENCE_S) -> ServerMessage:
         async with asyncio.timeout(within_s):
             text = await self.connection.recv(decode=True)
         message = parse_server_message(text)
@@ -49,7 +49,7 @@ class Socket:
         self.received.append(message)
         return message
 
-    async def until(self, wanted: Callable[[Any], bool], within_s: float = 10) -> Any:
+    async def until(self, wanted: Callable[[Any], bool], within_s: float = PATIENCE_S) -> Any:
         """The first message from now on that is wanted."""
         seen: list[str] = []
         try:
@@ -62,7 +62,7 @@ class Socket:
         except TimeoutError:
             raise AssertionError(f"the message did not come within {within_s} s; these did: {seen}") from None
 
-    async def get(self, kind: str, within_s: float = 10) -> Any:
+    async def get(self, kind: str, within_s: float = PATIENCE_S) -> Any:
         return await self.until(lambda message: message.type == kind, within_s)
 
     async def ping(self) -> None:
@@ -129,7 +129,7 @@ async def host_worker(bus: Bus, host: str, worker: Worker, lease_ttl_ms: int = 6
     service = HostWorker(bus, host, worker, renew_s=0.2, lease_ttl_ms=lease_ttl_ms, overdue_s=3600)
     running = asyncio.create_task(service.run(job))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             tenure = await tenures.get()
         yield tenure
     finally:

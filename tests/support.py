@@ -7,6 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
+PATIENCE_S = 30.0
+"""How long a test waits for what must come. It is not what a thing takes: on a busy machine anything takes longer."""
+
 
 class NotYet:
     """For a predicate: what it saw, where that is not what is waited for."""
@@ -22,7 +25,7 @@ class NotYet:
 
 
 async def eventually(
-    predicate: Callable[[], Any | Awaitable[Any]], within_s: float = 10, every_s: float = 0.02, what: str = ""
+    predicate: Callable[[], Any | Awaitable[Any]], within_s: float = PATIENCE_S, every_s: float = 0.02, what: str = ""
 ) -> Any:
     """Returns the predicate's first true value, or fails with the last value it gave."""
     deadline = time.monotonic() + within_s
@@ -39,7 +42,9 @@ async def eventually(
         await asyncio.sleep(every_s)
 
 
-def eventually_sync(predicate: Callable[[], Any], within_s: float = 10, every_s: float = 0.02, what: str = "") -> Any:
+def eventually_sync(
+    predicate: Callable[[], Any], within_s: float = PATIENCE_S, every_s: float = 0.02, what: str = ""
+) -> Any:
     """The same for tests without a loop."""
     deadline = time.monotonic() + within_s
     while not (value := predicate()):

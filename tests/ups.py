@@ -90,7 +90,7 @@ async def running_up(
     up = RunningUp(process, port, edges, log)
     try:
         for edge in range(edges):
-            await eventually(lambda edge=edge: up.is_ready(edge), within_s=30, what=f"edge {edge} to be ready")
+            await eventually(lambda edge=edge: up.is_ready(edge), what=f"edge {edge} to be ready")
         yield up
     finally:
         left = up.processes()

@@ -89,7 +89,7 @@ async def moves(locator: Any) -> None:
             seen.append(text)
         return len(seen) >= 3
 
-    await eventually(has_moved, within_s=30, what="two changes of a value")
+    await eventually(has_moved, what="two changes of a value")
 
 
 async def test_a_hosts_cpu_moves(page: Any, containers: Containers) -> None:
@@ -114,7 +114,7 @@ async def test_a_restart_shows_its_stages_and_the_new_uptime(page: Any, containe
     # It takes a second to stop, so that each stage can be seen.
     name = await containers.run("sh", "-c", "trap 'sleep 1; exit' TERM; while :; do sleep 0.1; done")
     found = await find(page, name)
-    await eventually(lambda: _uptime_s(found, 3, 60), within_s=30, what="an uptime of three seconds")
+    await eventually(lambda: _uptime_s(found, 3, 60), what="an uptime of three seconds")
     await record(page)
     await found.get_by_role("button", name=f"Restart {name}").click()
     dialog = page.get_by_role("alertdialog").or_(page.get_by_role("dialog"))
@@ -126,7 +126,7 @@ async def test_a_restart_shows_its_stages_and_the_new_uptime(page: Any, containe
     assert any("restarting" in text for text in stages), stages
     first_done = next(at for at, text in enumerate(stages) if "restarted" in text)
     assert any("restarting" in text for text in stages[:first_done]), stages
-    await eventually(lambda: _uptime_s(found, 0, 3), within_s=10, what="the new uptime")
+    await eventually(lambda: _uptime_s(found, 0, 3), what="the new uptime")
     await page.goto("/timeline")
     told = page.get_by_role("main")
     await expect(told).to_contain_text(name, timeout=SOON_MS)

@@ -8,6 +8,7 @@ from common.bus import Bus, without_password
 from common.errors import BusRefusedError, BusUnavailableError
 from common.roster import About
 from services.embedded import EmbeddedServer
+from tests.support import PATIENCE_S
 
 
 async def test_a_cancellation_is_never_lost(bus: Bus) -> None:
@@ -23,7 +24,7 @@ async def test_a_cancellation_is_never_lost(bus: Bus) -> None:
         for _ in range(turns % 23):
             await asyncio.sleep(0)
         asking.cancel()
-        done, _ = await asyncio.wait([asking], timeout=5)
+        done, _ = await asyncio.wait([asking], timeout=PATIENCE_S)
         assert done, f"cancelled after {turns % 23} turns of the loop, and it goes on"
 
 
@@ -67,14 +68,14 @@ async def test_a_script_that_was_cancelled_leaves_no_answer_behind(bus: Bus) -> 
         for _ in range(turns % 11):
             await asyncio.sleep(0)
         cancelled.cancel()
-        done, _ = await asyncio.wait([cancelled], timeout=5)
+        done, _ = await asyncio.wait([cancelled], timeout=PATIENCE_S)
         assert done
         assert await bus.run(echo, [], [f"second-{turns}"]) == f"second-{turns}".encode()
 
 
 async def test_many_at_once_get_each_their_own_answer(bus: Bus) -> None:
     echo = bus.script("return ARGV[1]")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         answers = await asyncio.gather(*(bus.run(echo, [], [str(number)]) for number in range(300)))
     assert answers == [str(number).encode() for number in range(300)]
 

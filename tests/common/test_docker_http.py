@@ -22,7 +22,7 @@ from common.http1 import MAX_BODY_BYTES
 from tests.common.test_docker import ID, VERSION, answering, client, engine
 from tests.common.test_http1 import listening
 from tests.engine import DROP, HANG, http
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -239,5 +239,5 @@ async def test_who_stops_listening_hangs_up(tmp_path: Path) -> None:
         async with aclosing(made.events(["die"], None)) as events:
             assert await anext(events) == []
             assert not left.is_set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()

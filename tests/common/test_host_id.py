@@ -16,7 +16,7 @@ from common.host_id import ask_host_id, is_own_id, name_in, read_host_id
 from common.setting_kinds import default_host_id
 from common.settings import ContainersCollectorSettings, MetricsCollectorSettings
 from tests.engine import EngineProxy, Rule, http
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 ID = "8cf4" * 16
 VERSION = http(json.dumps({"ApiVersion": "1.45", "MinAPIVersion": "1.24"}))
@@ -153,7 +153,7 @@ async def test_an_engine_that_is_away_is_waited_for_and_said_once(
         asking = asyncio.create_task(ask_host_id(containers(proxy), docker))
         await eventually(lambda: caplog.text.count("no name yet") >= 2)
         await proxy.appear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await asking == "web-1"
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
@@ -164,7 +164,7 @@ async def test_an_engine_that_fails_for_a_while_is_waited_for_and_said_once(
 ) -> None:
     answers = [http('{"message": "starting"}', "503 Service Unavailable")] * 3 + [http('{"Name": "web-1"}')]
     async with engine(tmp_path, lambda request: answers.pop(0)) as (proxy, docker):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await ask_host_id(containers(proxy), docker) == "web-1"
     assert caplog.text.count("starting") == 1
 
@@ -184,7 +184,7 @@ async def test_an_engine_that_fails_for_a_while_is_waited_for_and_said_once(
 async def test_an_engine_that_tells_no_name_ends_the_start_with_one_line(tmp_path: Path, answer: bytes) -> None:
     async with engine(tmp_path, lambda request: answer) as (proxy, docker):
         with pytest.raises(SettingsError) as refused:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await ask_host_id(containers(proxy), docker)
     assert str(refused.value).startswith("--host-id / FLEETCAST_HOST_ID: must be set")
     assert "\n" not in str(refused.value)

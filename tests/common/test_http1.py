@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.http1 import MAX_HEAD_BYTES, AnswerError, AnswerReader, Client, Server, TooLargeError
-from tests.support import eventually, stop_listening
+from tests.support import PATIENCE_S, eventually, stop_listening
 
 CRLF = b"\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -344,7 +344,7 @@ async def test_only_so_much_is_asked_at_once_and_the_next_waits_for_a_place() ->
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05), client.connection():
                     pass
-        async with asyncio.timeout(5), client.connection(), client.connection():
+        async with asyncio.timeout(PATIENCE_S), client.connection(), client.connection():
             pass  # the places are free again, also after one who gave up
 
 
@@ -372,7 +372,7 @@ async def test_to_stop_is_to_hang_up(how: str) -> None:
             client.close()
         with pytest.raises(asyncio.CancelledError if how == "cancelled" else ConnectionAbortedError):
             await asking
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()
 
 

@@ -18,7 +18,7 @@ from common.keys import Keys
 from common.subscriber import Subscriber
 from common.telemetry import bus_reconnects
 from services.embedded import EmbeddedServer
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 class Heard:
@@ -204,9 +204,9 @@ async def test_a_connection_that_the_network_swallowed_is_given_up_instead_of_sp
                     except OSError:
                         return True
 
-                await eventually(comes_back_early, within_s=20, what="the trap")
+                await eventually(comes_back_early, what="the trap")
                 # Ours: given up and counted, and the loop is free meanwhile.
-                await eventually(lambda: reconnects("dead-connection") + reconnects("error") > before, within_s=20)
+                await eventually(lambda: reconnects("dead-connection") + reconnects("error") > before)
         finally:
             await plain.connection_pool.disconnect(inuse_connections=True)
             await bus.close()
@@ -230,6 +230,6 @@ async def test_one_that_is_cancelled_ends_although_something_fails_at_that(bus: 
     listening.append(asyncio.create_task(subscriber.run()))
     await subscriber.subscribed("a")
     await publish(bus, "a", b"1")
-    ended, _ = await asyncio.wait(listening, timeout=5)
+    ended, _ = await asyncio.wait(listening, timeout=PATIENCE_S)
     assert ended
     assert listening[0].cancelled()

@@ -23,7 +23,7 @@ from common.protection import Endpoint, Facts, facts_of_inspected
 from common.settings import ProtectionSettings
 from common.whereabouts import BusWhereabouts, Guard, id_by_cgroup, id_by_mounts, own_container_id
 from tests.conftest import Containers, docker
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -257,7 +257,7 @@ class Asker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(b"%d\n" % times)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             answer = await self.process.stdout.readline()
         assert answer, self._log.read_text()
         return list(json.loads(answer))
@@ -367,7 +367,7 @@ async def test_a_process_ends_although_dns_hangs(dns: Dns, tmp_path: Path) -> No
         await eventually(lambda: dns.waiting)
         assert process.process.stdin is not None
         process.process.stdin.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.process.wait() == 0
 
 

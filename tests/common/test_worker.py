@@ -19,7 +19,7 @@ from common.tenure import StatePublisher, Tenure
 from common.worker import HostWorker, machine_id
 from services.embedded import EmbeddedServer
 from tests.rosters import faults
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 HOST = "web-1"
 TTL_MS = 600
@@ -235,7 +235,7 @@ async def test_a_worker_that_is_cancelled_ends_although_its_job_fails_at_that(bu
     task = asyncio.create_task(worker(bus).run(job))
     await began.wait()
     task.cancel()
-    ended, _ = await asyncio.wait([task], timeout=5)
+    ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
     assert ended
     assert task.cancelled()
 
@@ -246,7 +246,7 @@ async def test_a_worker_that_is_cancelled_ends_whatever_it_was_doing(bus: Bus) -
         for _ in range(yields):
             await asyncio.sleep(0)
         task.cancel()
-        ended, _ = await asyncio.wait([task], timeout=5)
+        ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
         assert ended, f"still there after it was cancelled at step {yields}"
 
 

@@ -119,7 +119,7 @@ async def test_what_happened_while_the_engine_hung_is_told_when_it_answers_again
         engine.freeze()
         os.kill(pid, signal.SIGKILL)
         # An engine that says nothing is found by asking it, so this takes the patience for an answer.
-        await eventually(told.has_fault, within_s=15)
+        await eventually(told.has_fault)
         beats = await told.beats()
 
         async def has_beaten_on() -> bool:

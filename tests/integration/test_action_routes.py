@@ -20,7 +20,7 @@ from services.edge import action_routes
 from services.embedded import EmbeddedServer
 from tests.edges import FakeHost, RunningEdge, fake_host, running_edge
 from tests.samples import ID_A, ID_B, container
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 SECRET = "a secret of at least thirty-two bytes"
 URL = "/api/hosts/web-1/containers/web/actions"
@@ -276,7 +276,7 @@ async def test_a_body_without_end_is_refused_and_not_read_on(
 
     feeding = asyncio.create_task(feed())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert b" 413 " in await reader.readline()
             await asyncio.wait([feeding])  # the edge takes no more
     finally:
@@ -307,7 +307,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(action_routes, "BODY_WITHIN_S", 0.2)
     reader, writer = await begun(edge, "Content-Length: 9")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert b" 422 " in await reader.readline()
         assert b"did not come within 0.2 s" in await reader.readuntil(b"}")
     writer.close()

@@ -25,7 +25,7 @@ from services.embedded import EmbeddedServer
 from services.processes import end, spawn
 from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import ID_A, container
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 async def test_clients_are_told_to_move_in_batches_and_when_to_come_back(valkey: EmbeddedServer) -> None:
@@ -118,7 +118,7 @@ async def edge_process(redis_url: str, **variables: str) -> AsyncIterator[tuple[
                 except httpx.TransportError:
                     return False
 
-            await eventually(is_ready, within_s=20, what="the edge to be ready")
+            await eventually(is_ready, what="the edge to be ready")
         yield process, edge
     finally:
         await end(process, 10)
@@ -143,7 +143,7 @@ async def test_a_first_signal_drains_and_lets_nobody_new_in_and_a_second_one_end
             assert (await http.get("/api/events?channels=hosts")).status_code == 503
             await client.ping()
             os.kill(process.pid, signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGTERM
+            assert await asyncio.wait_for(process.wait(), PATIENCE_S) == -signal.SIGTERM
 
 
 async def test_after_the_last_client_has_gone_the_edge_ends(valkey: EmbeddedServer) -> None:
@@ -154,4 +154,4 @@ async def test_after_the_last_client_has_gone_the_edge_ends(valkey: EmbeddedServ
         clients = [await stack.enter_async_context(edge.client()) for _ in range(20)]
         os.kill(process.pid, signal.SIGTERM)
         assert {(await closing(client.connection))[0] for client in clients} == {1012}
-        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGTERM
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == -signal.SIGTERM

@@ -21,7 +21,7 @@ from services.edge.session import Session
 from services.embedded import EmbeddedServer
 from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import container
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 LOUD = tuple(container(f"c{i}", f"{i:064x}", labels={"fleetcast.note": "x" * 1000}) for i in range(200))
 """More than 200 kB in one message."""
@@ -86,7 +86,7 @@ async def test_a_client_that_does_not_read_costs_a_bounded_amount_and_comes_back
             assert counter("fleetcast_clients_passed_over_total") - over == 30
             slow.transport.resume_reading()
             names: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while "later-29" not in names:
                     message = json.loads(await slow.recv())
                     if message["type"] == "containers":
@@ -310,7 +310,7 @@ async def test_the_same_feed_comes_as_server_sent_events(valkey: EmbeddedServer,
             feed = events(answer)
             assert (await anext(feed))["type"] == "connected"
             seen = {}
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while seen.keys() < {"metrics", "hosts"}:
                     message = await anext(feed)
                     seen[message["type"]] = message

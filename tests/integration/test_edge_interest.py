@@ -17,7 +17,7 @@ from services.edge.hub import Hub
 from services.edge.interest import Asked, Interests, Watched, watched
 from services.embedded import EmbeddedServer
 from tests.edges import host_worker, running_edge
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 TTL_S = 0.6
 
@@ -146,7 +146,7 @@ async def test_what_has_begun_to_be_watched_is_called_out_once_when_its_key_is_t
         await pubsub.ssubscribe(*channels)
 
         async def hear(count: int) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(heard) < count:
                     message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
                     if message is not None:
@@ -217,7 +217,7 @@ async def test_what_could_not_be_called_out_is_so_when_redis_lets_it_and_that_is
             await eventually(lambda: has_left(bus, (0.0, 0.9 * TTL_S)), what="time to pass")
             await eventually(lambda: has_left(bus, (0.9 * TTL_S, TTL_S)), what="it to be tried again")
             await redis.execute_command("ACL", "SETUSER", "default", "+spublish")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)) is None:
                 pass
         assert message["data"] == b"metrics"

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from common.schema import json_schema
 from tests.conftest import Containers, docker
 from tests.edges import Socket
+from tests.support import PATIENCE_S
 from tests.ups import RunningUp, running_up
 
 pytestmark = pytest.mark.docker
@@ -54,9 +55,7 @@ async def act(client: Socket, name: str, action: str, request_id: str | None = N
 async def acks(client: Socket, request_id: str) -> list[Any]:
     found: list[Any] = []
     while not found or found[-1].status in {"accepted", "running"}:
-        found.append(
-            await client.until(lambda m: m.type == "container-ack" and m.request_id == request_id, within_s=30)
-        )
+        found.append(await client.until(lambda m: m.type == "container-ack" and m.request_id == request_id))
     return found
 
 
@@ -75,9 +74,7 @@ async def test_a_container_appears_restarts_stops_and_goes(up: RunningUp, contai
         assert [ack.status for ack in restarted] == ["accepted", "running", "succeeded"]
         assert {ack.container_id for ack in restarted} == {shown.id}
         assert await started_at(name) != before
-        moved = await client.until(
-            lambda m: lists(name)(m) and container_in(m, name).started_at > shown.started_at, within_s=10
-        )
+        moved = await client.until(lambda m: lists(name)(m) and container_in(m, name).started_at > shown.started_at)
         assert container_in(moved, name).state == "running"
 
         assert (await act(client, shown.id[:12], "stop", timeoutSec=1))[-1].status == "succeeded"
@@ -132,7 +129,7 @@ async def test_every_server_message_fits_the_published_schema(up: RunningUp, con
         await connection.send("rubbish")
         asked = False
         while wanted:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 text = await connection.recv(decode=True)
             message = json.loads(text)
             problems = list(validator.iter_errors(message))
@@ -168,7 +165,7 @@ async def test_the_commands_watch_and_act(up: RunningUp, containers: Containers)
 
     watch = await start(up, "watch", "--json", "hosts", "metrics")
     assert watch.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         kinds = {json.loads(await watch.stdout.readline())["type"] for _ in range(5)}
     assert kinds >= {"hosts", "metrics"}
     watch.terminate()
@@ -185,6 +182,6 @@ async def start(up: RunningUp, *arguments: str) -> asyncio.subprocess.Process:
 
 async def fleetcast(up: RunningUp, *arguments: str) -> tuple[int | None, str]:
     process = await start(up, *arguments)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         out, _ = await process.communicate()
     return process.returncode, out.decode()

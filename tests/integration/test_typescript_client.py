@@ -15,7 +15,7 @@ from common.settings import EdgeSettings
 from services.edge.server import build_server, listen
 from services.embedded import EmbeddedServer
 from tests.edges import FakeHost, RunningEdge
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 SCRIPT = Path(__file__).parents[2] / "dashboard" / "client" / "test" / "real.ts"
 
@@ -54,7 +54,7 @@ class Client:
         unwanted = []
         assert self._process.stdout is not None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while line := await self._process.stdout.readline():
                     said: dict[str, Any] = json.loads(line)
                     self.seen.append(said)
@@ -76,7 +76,7 @@ async def client_of(url: str, transport: str) -> AsyncIterator[Client]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        async with asyncio.timeout(10):  # with its stdin it ends by itself: close() has left nothing behind
+        async with asyncio.timeout(PATIENCE_S):  # with its stdin it ends by itself: close() has left nothing behind
             await process.wait()
 
 

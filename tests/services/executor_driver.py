@@ -20,7 +20,7 @@ from common.signing import Signer
 from services.executor.worker import run_executor
 from tests.conftest import docker
 from tests.rosters import faults
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 HOST = "test-host"
 DOCKER = "unix:///var/run/docker.sock"
@@ -81,7 +81,7 @@ class Driver:
         """The final record of a new action."""
         return await self.outcome(await self.submit(container, verb, **fields))
 
-    async def outcome(self, order: ActionOrder, within_s: float = 20) -> ActionRecord:
+    async def outcome(self, order: ActionOrder, within_s: float = PATIENCE_S) -> ActionRecord:
         async def final() -> ActionRecord | None:
             record = await self.actions.read(order.key)
             return record if record is not None and record.status in FINAL_STATUSES else None
@@ -140,7 +140,7 @@ class Driver:
 
         task = asyncio.create_task(listen())
         try:
-            await asyncio.wait_for(listening.wait(), 5)
+            await asyncio.wait_for(listening.wait(), PATIENCE_S)
             yield heard
         finally:
             task.cancel()

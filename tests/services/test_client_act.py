@@ -17,7 +17,7 @@ from common.settings import ClientSettings
 from services.client.act import Request, parse_request, run_act
 from services.client.connection import EdgeRefusedError
 from tests.services.fake_edge import FakeEdge, ack
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def acting(edge: FakeEdge, verb: str = "restart", target: str = "web-1/nginx", *
         "timeout": None,
         "as_json": False,
         "grace_s": 0.5,
-        "ask_every_s": 30,
+        "ask_every_s": 3600,
     } | options
     return asyncio.create_task(run_act(ClientSettings(url=edge.url), verb, target, **asked))
 
 
 async def outcome(task: asyncio.Task[int]) -> int:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         return await task
 
 
@@ -211,7 +211,7 @@ async def test_ctrl_c_says_that_the_outcome_is_unknown(edge: FakeEdge) -> None:
     )
     asked = await edge.action()
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         _, complaint = await process.communicate()
     assert process.returncode == 130
     assert asked["requestId"] in complaint.decode()

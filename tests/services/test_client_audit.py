@@ -24,7 +24,7 @@ from services.embedded import EmbeddedServer
 from tests.audits import audited, write_audit
 from tests.edges import RunningEdge, running_edge
 from tests.samples import ID_A, ID_B
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -53,7 +53,7 @@ async def fleetcast(
         stderr=asyncio.subprocess.PIPE,
         env={**clean, **known, "TZ": "Etc/GMT-2", **environment},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         out, complaints = await process.communicate()
     assert process.returncode is not None
     return process.returncode, (out or b"").decode(), complaints.decode()

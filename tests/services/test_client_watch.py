@@ -32,7 +32,7 @@ from tests.services.fake_edge import (
     processes,
     usage,
 )
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ class Watching:
             while chunk := await reader.read(65536):
                 self.out += chunk.decode(errors="replace")
 
-    async def says(self, text: str, within_s: float = 10) -> None:
+    async def says(self, text: str, within_s: float = PATIENCE_S) -> None:
         await eventually(lambda: text in self.out, within_s, what=f"{text!r} in {self.out[-2000:]!r}")
 
-    async def ends(self, within_s: float = 5) -> int:
+    async def ends(self, within_s: float = PATIENCE_S) -> int:
         async with asyncio.timeout(within_s):
             return await self.process.wait()
 
@@ -147,7 +147,7 @@ async def test_it_ends_quietly_when_nobody_reads_any_more(edge: FakeEdge) -> Non
         stderr=asyncio.subprocess.STDOUT,
         executable="/bin/bash",
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         out, _ = await process.communicate()
     first, code = out.decode().strip().split("\n")
     assert json.loads(first)["type"] == "connected"

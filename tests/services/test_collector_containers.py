@@ -78,7 +78,7 @@ async def test_a_container_appears_after_docker_run(
         await eventually(last.that(lambda message: True))
         labels = ("--label", "com.docker.compose.project=shop", "--label", "secret=s3cret")
         name = await containers.run(options=("-p", "127.0.0.1::80", "--env", "PASSWORD=s3cret", *labels))
-        message = await eventually(last.that(shows(name, lambda container: container.state == "running")), within_s=3)
+        message = await eventually(last.that(shows(name, lambda container: container.state == "running")))
         found = named(message, name)
         assert found.image == "busybox:1"
         assert found.id == await docker("inspect", "-f", "{{.Id}}", name)
@@ -156,14 +156,14 @@ async def test_an_engine_that_appears_and_goes_is_found_and_missed(
         assert await last.read() is None
         name = await containers.run()
         async with engine_proxy(path):
-            await eventually(last.that(shows(name)), within_s=5)
+            await eventually(last.that(shows(name)))
             await eventually(lambda: has_fault(None))
         await eventually(lambda: has_fault("gone docker-unreachable"))
         stays = await last.read()
         assert stays is not None
         assert name in names(stays)
         async with engine_proxy(path):
-            again = await eventually(last.that(lambda message: message.seq > stays.seq), within_s=5)
+            again = await eventually(last.that(lambda message: message.seq > stays.seq))
             assert again.epoch == stays.epoch
             await eventually(lambda: has_fault(None))
             waits = [record.message for record in caplog.records if "waiting for it" in record.message]
@@ -447,7 +447,7 @@ async def test_a_snapshot_that_did_not_reach_redis_goes_out_later(
         lists = engine.lists
         await eventually(lambda: engine.lists >= lists + 2)
         await valkey.start()
-        after = await eventually(last.that(shows("db")), within_s=8)
+        after = await eventually(last.that(shows("db")))
         assert after.epoch == before.epoch
 
 

@@ -230,7 +230,7 @@ async def test_what_happens_while_redis_is_away_is_told_when_it_is_back_in_order
         await eventually(lambda: engine.lists >= lists + 3)
         await valkey.start()
         wanted = [("running", "exited"), ("exited", "running"), ("running", "paused")]
-        await eventually(steps(bus, *wanted), within_s=15)
+        await eventually(steps(bus, *wanted))
 
 
 async def test_what_redis_did_not_take_goes_out_soon_after_it_is_back(

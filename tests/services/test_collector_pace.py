@@ -10,7 +10,7 @@ from common.tenure import Tenure
 from services.collector.pace import Pace
 from tests.edges import host_worker
 from tests.services.collector_support import HOST
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 NEVER_S = 3600.0
 
@@ -45,14 +45,14 @@ async def waits(pace: Pace) -> "asyncio.Task[None]":
 async def test_a_wait_ends_at_once_when_the_kind_becomes_watched(tenure: Tenure) -> None:
     waiting = await waits(Pace(tenure, "metrics", NEVER_S, NEVER_S))
     tenure.interest.note_woken("metrics")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
 
 
 async def test_a_watch_that_only_a_beat_finds_ends_a_wait_too(tenure: Tenure, bus: Bus) -> None:
     waiting = await waits(Pace(tenure, "metrics", NEVER_S, NEVER_S))
     await watch(bus, tenure)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
 
 
@@ -69,7 +69,7 @@ async def test_the_pace_is_fast_while_watched_and_slow_after(tenure: Tenure, bus
     assert (pace.is_watched, pace.interval_s) == (False, NEVER_S)
     await watch(bus, tenure)
     assert (pace.is_watched, pace.interval_s) == (True, 0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(10):
             await pace.wait()
     await unwatch(bus, tenure)
@@ -82,13 +82,13 @@ async def test_one_who_stops_watching_and_begins_again_is_served_at_once_again(t
     for _ in range(2):
         waiting = await waits(pace)
         await watch(bus, tenure)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await waiting
         waiting = await waits(pace)
         await unwatch(bus, tenure)
         assert not waiting.done()
         await watch(bus, tenure)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await waiting
         await unwatch(bus, tenure)
 
@@ -101,7 +101,7 @@ async def test_where_redis_has_forgotten_everything_a_sample_is_due_at_once_and_
     waiting = await waits(pace)
     with bus.reaching() as redis:
         await redis.flushall()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
     (await waits(pace)).cancel()
     assert pace.is_watched, "whoever watches gets the time to say so again"
@@ -112,7 +112,7 @@ async def test_without_a_slow_pace_only_what_is_watched_is_sampled(tenure: Tenur
     assert pace.interval_s == math.inf
     waiting = await waits(pace)
     await watch(bus, tenure)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await waiting
         for _ in range(3):
             await pace.wait()

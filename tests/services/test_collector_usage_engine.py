@@ -184,7 +184,7 @@ async def test_usage_is_what_docker_stats_shows_both_by_the_files_and_by_the_eng
         is_same = all(same(file, said) and same(stat, said) and same(file, stat) for file, stat, said in of_each)
         return is_same or NotYet(*of_each)
 
-    await eventually(agree, within_s=30)
+    await eventually(agree)
     for sampler, source in ((files, "cgroup"), (stats, "stats")):
         usage = await with_rates(sampler, *found)
         assert usage.memory_limit_bytes[1] == 200 * MIB

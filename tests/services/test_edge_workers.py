@@ -27,7 +27,7 @@ from services.edge.server import listen, reserved_port
 from services.edge_workers import run_edge_workers, worker_environment
 from services.embedded import EmbeddedServer
 from tests.edges import Socket, fake_host
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads the clients of a port")
 
@@ -100,7 +100,7 @@ class RunningWorkers:
                 seen.add(answer.json()["edgeId"])
             return seen == set(edge_ids)
 
-        await eventually(all_answered, within_s=30, what=f"{edge_ids} to serve; {seen} did; {self.said}")
+        await eventually(all_answered, what=f"{edge_ids} to serve; {seen} did; {self.said}")
         assert self.workers().keys() == set(edge_ids)
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ class RunningWorkers:
             self.workers()
             self.process.terminate()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await self.process.wait()
         finally:
             for process in self.left():
@@ -301,7 +301,7 @@ async def test_an_edge_ends_the_same_way_with_one_worker_and_with_several(
                 except httpx.TransportError:
                     return False
 
-        await eventually(answers, within_s=30)
+        await eventually(answers)
         edge.workers()
         edge.process.send_signal(signum)
         assert await edge.process.wait() == exit_code
@@ -316,7 +316,7 @@ async def test_a_second_signal_ends_all_at_once(valkey: EmbeddedServer, tmp_path
         edge.process.terminate()
         await eventually(lambda: "ending the workers" in edge.said)
         edge.process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             assert await edge.process.wait() == -signal.SIGTERM
         assert not edge.left()
 
@@ -327,7 +327,7 @@ async def test_a_worker_that_does_not_end_in_time_is_killed(valkey: EmbeddedServ
         await edge.until_all_serve("edge.1", "edge.2")
         edge.workers()["edge.1"].suspend()
         edge.process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             assert await edge.process.wait() == -signal.SIGTERM
         assert not edge.left()
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from common.errors import BusUnavailableError, SettingsError
 from services.embedded import MAX_LOG_BYTES, MAX_SOCKET_PATH_BYTES, EmbeddedServer, find_server, socket_path
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 async def read(server: EmbeddedServer, key: str) -> bytes | None:
@@ -98,7 +98,7 @@ async def test_a_torn_write_at_the_end_costs_only_itself(tmp_path: Path) -> None
 
 async def test_it_stops_in_time(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path, stop_within_s=60)
-    async with server, Redis.from_url(server.url) as client, asyncio.timeout(2):
+    async with server, Redis.from_url(server.url) as client, asyncio.timeout(PATIENCE_S):
         await client.set("some", "thing")
         await server.stop()
 
@@ -107,7 +107,7 @@ async def test_a_server_that_hangs_is_killed(tmp_path: Path) -> None:
     async with EmbeddedServer(tmp_path, stop_within_s=0.1) as server:
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await server.stop()
         assert server.pid is None
 
@@ -231,7 +231,7 @@ async def test_a_server_that_ends_fails_the_start_at_once_with_its_last_words(tm
     )
     server = EmbeddedServer(tmp_path, binary=broken)
     with pytest.raises(BusUnavailableError) as raised:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await server.start()
     assert "the server ended with exit code 3: Out of luck" in str(raised.value)
     assert "first" not in str(raised.value)

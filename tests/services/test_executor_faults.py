@@ -26,7 +26,7 @@ from services.executor.worker import Executor
 from tests.conftest import Containers, docker
 from tests.engine import DROP, HANG, MUTE, PASS, SWALLOW, EngineProxy, http
 from tests.services.executor_driver import DOCKER, HOST, SIGNER, Driver, executor, started_at, state
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.docker
 
@@ -406,7 +406,7 @@ async def test_an_engine_that_does_not_say_what_it_sees_in_time_is_not_asked_to_
     engine.rule = lambda request: HANG if "/json" in request else PASS
     async with executor(valkey.url, engine.address):
         order = await driver.submit(name, "kill", expires_s=1)
-        record = await driver.outcome(order, within_s=4)
+        record = await driver.outcome(order)
     assert record.status == "expired"
     assert record.error is not None
     assert "did not say in time" in record.error
@@ -469,9 +469,9 @@ async def test_an_engine_that_stops_answering_is_said_in_the_roster_until_it_ans
         assert (await driver.act(name, "pause")).status == "succeeded"
         assert await driver.link() is None
         engine.rule = lambda _: fault
-        await eventually(lambda: _link(driver, "gone docker-unreachable"), within_s=15, what="the fault")
+        await eventually(lambda: _link(driver, "gone docker-unreachable"), what="the fault")
         engine.rule = lambda _: PASS
-        await eventually(lambda: _link(driver, None), within_s=10, what="the recovery")
+        await eventually(lambda: _link(driver, None), what="the recovery")
         assert (await driver.act(name, "unpause")).status == "succeeded"
 
 
@@ -550,7 +550,7 @@ async def test_an_executor_ends_whenever_it_is_stopped(valkey: EmbeddedServer, d
             for _ in range(number):  # a different instant of its start each time
                 await asyncio.sleep(0)
             task.cancel()
-            ended, _ = await asyncio.wait([task], timeout=5)
+            ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
             assert ended, f"still there after being stopped in step {number}"
 
     for number in range(0, 120, 3):

@@ -19,7 +19,7 @@ from common.settings import EdgeSettings, ExecutorSettings, UpSettings
 from common.signing import make_pair, read_signer, read_verifier
 from services.embedded import EmbeddedServer
 from services.local import edge_ports, fleetcast_parts, own_keys, taken_port
-from tests.support import eventually_sync
+from tests.support import PATIENCE_S, eventually_sync
 
 DRIVER = Path(__file__).with_name("up_driver.py")
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ class Up:
         self.process.send_signal(signum)
         return time.monotonic()
 
-    def wait(self, within_s: float = 10) -> int:
+    def wait(self, within_s: float = PATIENCE_S) -> int:
         return self.process.wait(within_s)
 
     def alive(self) -> list[psutil.Process]:
@@ -382,7 +382,7 @@ def test_a_signal_before_it_is_up_leaves_nothing_either(start: Any) -> None:
 def test_sigkill_leaves_no_process_and_the_next_run_starts_clean(start: Any) -> None:
     first = start(parts={"stubborn": STUBBORN, "edge": None}).wait_until_up("valkey", "stubborn", "edge-1")
     first.signal(signal.SIGKILL)
-    eventually_sync(lambda: not first.alive(), within_s=10, what="the end of what it started")
+    eventually_sync(lambda: not first.alive(), what="the end of what it started")
     start(settings={"port": first.port}).wait_until_up("valkey", "idle", "edge-1")
 
 

@@ -28,7 +28,7 @@ from services.embedded import EmbeddedServer
 from services.processes import kill
 from tests.edges import host_worker, running_edge
 from tests.rosters import faults
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 # Many workers on one bus
 
@@ -128,7 +128,7 @@ async def test_a_client_sees_all_of_a_simulated_fleet(valkey: EmbeddedServer) ->
         found: set[tuple[str, str]] = set()
         links: set[str] = set()
         event: EventMessage | None = None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not (found >= wanted and links == hosts and event):
                 message = await client.next()
                 match message.type:
@@ -161,7 +161,7 @@ async def test_it_samples_while_somebody_watches_and_at_once_when_that_begins(va
         async def are() -> bool:
             return min(await numbers(*wanted)) > least
 
-        return eventually(are, within_s=20, what=f"more than {least} of {wanted}")
+        return eventually(are, what=f"more than {least} of {wanted}")
 
     one, two = "sim-0001", "sim-0002"
     async with simulating(valkey.url, hosts=2, containers=3, interval=0.1, idle_interval=3600):
@@ -192,9 +192,9 @@ async def test_it_hears_a_wake_up_that_no_beat_could_tell_of(valkey: EmbeddedSer
         return all(now > least for now, least in zip(await numbers(), beyond, strict=True))
 
     async with simulating(valkey.url, hosts=2, containers=0, interval=0.1, idle_interval=3600):
-        await eventually(lambda: heard("sim-0002", beyond=[0, 10]), within_s=20, what="samples of the second host")
+        await eventually(lambda: heard("sim-0002", beyond=[0, 10]), what="samples of the second host")
         assert (await numbers())[0] <= 2, "nobody watches this"
-        await eventually(lambda: heard(None, beyond=[10, 10]), within_s=20, what="samples of both hosts")
+        await eventually(lambda: heard(None, beyond=[10, 10]), what="samples of both hosts")
 
 
 async def test_it_goes_on_where_it_was_when_redis_comes_back(valkey: EmbeddedServer, bus: Bus) -> None:
@@ -206,11 +206,11 @@ async def test_it_goes_on_where_it_was_when_redis_comes_back(valkey: EmbeddedSer
         return [version.seq > seq for version in await versions()] == [True, True]
 
     async with simulating(valkey.url, hosts=2, containers=1, interval=0.1, idle_interval=0.1):
-        await eventually(lambda: are_beyond(2), within_s=20)
+        await eventually(lambda: are_beyond(2))
         before = await versions()
         await valkey.stop()
         await valkey.start()
-        await eventually(lambda: are_beyond(before[0].seq + before[1].seq + 5), within_s=20)
+        await eventually(lambda: are_beyond(before[0].seq + before[1].seq + 5))
         assert [version.epoch for version in await versions()] == [version.epoch for version in before]
 
 
@@ -243,10 +243,10 @@ async def test_a_signal_ends_it_and_gives_all_leases_back(
 ) -> None:
     arguments = ("--redis", valkey.url, "--hosts", "150", "--containers", "2")
     async with command(*arguments) as (process, said):
-        await eventually(lambda: "at work" in "".join(said), within_s=30, what="all hosts to be at work")
+        await eventually(lambda: "at work" in "".join(said), what="all hosts to be at work")
         assert len(await holders(bus)) == 300
         process.send_signal(stop)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.wait() == 128 + stop
     assert await holders(bus) == []
     for worker in ("metrics", "containers"):

@@ -12,6 +12,7 @@ from email.parser import HeaderParser
 from typing import Any
 
 from tests.edges import RunningEdge
+from tests.support import PATIENCE_S
 from tests.wire.frames import CLOSE, Close, Event, Message, Ping, Reader, frame
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -41,7 +42,7 @@ class Socket:
             for _ in range(3):
                 await asyncio.sleep(0)
 
-    async def receive(self, within_s: float = 10) -> bytes:
+    async def receive(self, within_s: float = PATIENCE_S) -> bytes:
         """Empty where the server has ended its side."""
         async with asyncio.timeout(within_s):
             return await self._loop.sock_recv(self.connection, 1 << 18)
@@ -50,7 +51,7 @@ class Socket:
         """Whatever comes until the server ends its side."""
         data = b""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while more := await self.receive():
                     data += more
         except TimeoutError:
@@ -93,7 +94,7 @@ class Client:
         """What comes up to the first that is wanted, that one included."""
         events: list[Event] = []
         try:
-            async with asyncio.timeout(10):  # in all: heartbeats would keep a test waiting for ever
+            async with asyncio.timeout(PATIENCE_S):  # in all: heartbeats would keep a test waiting for ever
                 while not events or not wanted(events[-1]):
                     events.append(await self.next())
         except TimeoutError:

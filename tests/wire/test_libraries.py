@@ -16,7 +16,7 @@ import pytest
 
 from services.embedded import EmbeddedServer
 from tests.edges import RunningEdge, running_edge
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 from tests.ups import free_ports
 from tests.wire.fleet import Fleet, body, channels
 from tests.wire.libraries import LIBRARIES, ClosedError, Closing, Dial, LibraryClient, dial_websockets
@@ -46,7 +46,7 @@ def dial(request: pytest.FixtureRequest) -> Dial:
 async def until(client: LibraryClient, wanted: Callable[[bytes], bool]) -> list[bytes]:
     """What comes up to the first message that is wanted, that one included."""
     messages: list[bytes] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not messages or not wanted(messages[-1]):
             messages.append(await client.receive())
     return messages
@@ -55,7 +55,7 @@ async def until(client: LibraryClient, wanted: Callable[[bytes], bool]) -> list[
 async def states(client: LibraryClient, count: int) -> list[bytes]:
     """The next so many states."""
     found: list[bytes] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(found) < count:
             message = await client.receive()
             if message.startswith(b'{"type":"metrics"'):
@@ -260,7 +260,7 @@ async def edge_process(redis_url: str, log: Path) -> AsyncIterator[tuple[asyncio
             *(sys.executable, "-m", "services.cli", "edge"), stdout=out, stderr=out, env={**os.environ, **settings}
         )
     try:
-        await eventually(lambda: is_ready(port), within_s=30, what="the edge to be ready")
+        await eventually(lambda: is_ready(port), what="the edge to be ready")
         yield process, port
     finally:
         if process.returncode is None:
