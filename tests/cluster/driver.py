@@ -114,6 +114,8 @@ class Cluster(Compose):
         super().__init__(files, {"FLEETCAST_IMAGE": image, "FLEETCAST_PORT": str(self.port), **settings})
         self.secure = "deploy/tls.compose.yaml" in files
         self._tokens: dict[tuple[str, ...], str] = {}
+        self._were_ready: set[tuple[str, str]] = set()
+        """Edges that have said so since they were started: (container, when that was)."""
 
     @property
     def http(self) -> str:
@@ -143,8 +145,9 @@ class Cluster(Compose):
         """As many as the load balancer sends clients to."""
         ask = r'exec 3<>/dev/tcp/127.0.0.1/8405; printf "GET /edges HTTP/1.0\r\n\r\n" >&3; sed -n "s/^ready //p" <&3'
         try:
-            return int(self.compose("exec", "-T", "haproxy", "bash", "-c", ask, within_s=20) or -1)
-        except AssertionError:
+            [haproxy] = self.containers("haproxy")
+            return int(docker("exec", haproxy, "bash", "-c", ask, within_s=20) or -1)
+        except (AssertionError, ValueError):  # it is not there, or not yet
             return -1
 
     def wait_for_edges(self, edges: int, within_s: float = 40) -> None:
@@ -152,10 +155,12 @@ class Cluster(Compose):
         takes for ready until its first check."""
 
         def healthy() -> bool:
-            found = self.containers("edge")
-            return len(found) == edges and all(
-                succeeds("docker", "exec", e, "fleetcast", "health", "edge") for e in found
-            )
+            found = {(edge["Id"], edge["State"]["StartedAt"]) for edge in self.inspect("edge")}
+            self._were_ready &= found
+            for edge in found - self._were_ready:
+                if succeeds("docker", "exec", edge[0], "fleetcast", "health", "edge"):
+                    self._were_ready.add(edge)
+            return len(found) == edges and found == self._were_ready
 
         eventually_sync(healthy, within_s, every_s=0.1, what=f"{edges} edges that say that they are ready")
         eventually_sync(

@@ -145,18 +145,6 @@ def test_the_image_tells_its_version_and_has_no_build_tools(cluster: Cluster, im
     )
 
 
-async def test_every_health_check_is_healthy(cluster: Cluster) -> None:
-    def states() -> dict[str, str]:
-        return {one["Name"]: one["State"].get("Health", {}).get("Status", "none") for one in cluster.inspect()}
-
-    await eventually(
-        lambda: all(state == "healthy" for state in states().values()) or states() == {},
-        70,
-        every_s=1,
-        what="health of every container",
-    )
-
-
 # Who gets in
 
 
@@ -336,6 +324,18 @@ BACK_WITHIN_S = {"redis": 15.0, "haproxy": 15.0}
 """Deadlines; every other part 10 s. What is measured is far less, see docs/BENCHMARKS.md."""
 
 
+async def test_every_health_check_is_healthy(cluster: Cluster) -> None:
+    def states() -> dict[str, str]:
+        return {one["Name"]: one["State"].get("Health", {}).get("Status", "none") for one in cluster.inspect()}
+
+    await eventually(
+        lambda: all(state == "healthy" for state in states().values()) or states() == {},
+        70,
+        every_s=1,
+        what="health of every container",
+    )
+
+
 async def test_each_part_is_killed_in_turn_under_300_clients_and_nothing_promised_is_lost(
     cluster: Cluster, targets: Targets
 ) -> None:
@@ -451,7 +451,7 @@ async def test_edges_are_replaced_one_by_one_under_200_clients_and_no_ack_is_los
                         )
                     )
                 number += 1
-                await asyncio.sleep(0.4)
+                await asyncio.sleep(1)
 
         fleet.watch_gaps()
         actor = asyncio.create_task(keep_acting())

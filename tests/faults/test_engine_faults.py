@@ -81,7 +81,6 @@ def told(bus: Bus) -> Told:
     return Told(bus)
 
 
-@pytest.mark.alone
 async def test_what_a_restart_of_the_engine_did_is_told(valkey: EmbeddedServer, told: Told, engine: OwnEngine) -> None:
     comes_back = await engine.run_container(options=("--restart", "always"))
     stays_down = await engine.run_container()
@@ -108,7 +107,6 @@ async def test_what_a_restart_of_the_engine_did_is_told(valkey: EmbeddedServer, 
         assert await told.is_listed(stays_down, "exited")
 
 
-@pytest.mark.alone
 async def test_what_happened_while_the_engine_hung_is_told_when_it_answers_again(
     valkey: EmbeddedServer, told: Told, engine: OwnEngine
 ) -> None:

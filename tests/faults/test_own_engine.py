@@ -12,7 +12,7 @@ from tests.conftest import docker
 from tests.own_engine import OwnEngine, own_engine
 from tests.support import eventually
 
-pytestmark = [pytest.mark.docker, pytest.mark.alone]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
