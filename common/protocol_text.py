@@ -22,7 +22,8 @@ _HEAD = f"""# The WebSocket protocol, version {PROTOCOL_VERSION}
 schema`, or `GET /api/schema` of an edge. A plain `GET /api/ws` answers with the edge's status. Where no WebSocket gets
 through, the same feed comes as [server-sent events](#server-sent-events).
 
-- Times are integers, milliseconds since the epoch, UTC, on Redis' clock. Units stand last in a name.
+- Times are integers, milliseconds since the epoch, UTC, on Redis' clock, which each process knows to within a round
+  trip: by so much what came later may seem earlier. Units stand last in a name.
 - A field marked *optional* is left out where it has no value; every other field is always there, `null` where unknown.
 - Host ids have 1 to 64 of `A-Z a-z 0-9 . _ -`; request ids 1 to 128 printable ASCII characters without spaces.
 - A subscriber gets each matching host's last state at once, then every change. A host that nobody has seen yet is no

@@ -62,7 +62,6 @@ async def test_acks_tell_the_whole_life_in_order(driver: Driver, containers: Con
         await eventually(lambda: len(acks) == 3, what="three acks")
     assert [ack["status"] for ack in acks] == ["accepted", "running", "succeeded"]
     assert all(ack["requestId"] == order.request_id and ack["actor"] == "ops" for ack in acks)
-    assert acks[0]["at"] <= acks[1]["at"] <= acks[2]["at"]
     assert acks[2]["durationMs"] >= 0
     [entry] = await driver.audit()
     assert (entry["requestId"], entry["action"], entry["status"]) == (order.request_id, "pause", "succeeded")
