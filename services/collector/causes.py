@@ -19,7 +19,8 @@ _LATE_MS = 2_000
 """A step this long before its action began, or after it was settled, may still be its own: Docker's clock, read once at
 each connection, and Redis' are not quite the same, and events may come late."""
 
-Step = Literal["ends", "begins", "pauses", "resumes", "goes"]
+Step = Literal["ends", "begins", "pauses", "resumes", "leaves", "goes"]
+"""It leaves where somebody has looked just while it was being removed; most are gone before that."""
 
 _STEPS: dict[ActionVerb, tuple[Step, ...]] = {
     "start": ("begins",),
@@ -28,7 +29,7 @@ _STEPS: dict[ActionVerb, tuple[Step, ...]] = {
     "restart": ("ends", "begins"),
     "pause": ("pauses",),
     "unpause": ("resumes",),
-    "remove": ("goes",),
+    "remove": ("leaves", "goes"),
 }
 
 
@@ -90,6 +91,8 @@ def step_of(transition: Transition) -> Step | None:
             return "resumes"
         case before, after if before in ALIVE and after not in ALIVE:
             return "ends"
+        case _, "removing":
+            return "leaves"
         case before, "running" if before not in ALIVE:
             return "begins"
     return None

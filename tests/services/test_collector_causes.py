@@ -99,6 +99,21 @@ def test_each_verb_explains_its_own_step_and_no_other(verb: ActionVerb, explaine
         assert is_explained == (step_of(one) == step_of(explained))
 
 
+def test_a_removal_that_somebody_saw_under_way_is_explained_whole() -> None:
+    leaves, goes = step("exited", "removing"), step("removing", None)
+    causes = Causes()
+    causes.learn([begun(10_000, "remove"), ended(10_300)])
+    assert causes.of([(leaves, 10_100), (goes, 10_290)]) == [cause("remove")] * 2
+    assert causes.of([(leaves, 10_100), (goes, 10_290)]) == ["docker", "docker"]
+
+
+def test_that_one_removes_itself_once_it_is_stopped_is_dockers_doing() -> None:
+    causes = Causes()
+    causes.learn([begun(10_000, "stop"), ended(10_300)])
+    steps = [(END, 10_100), (step("exited", "removing"), 10_150), (step("removing", None), 10_200)]
+    assert causes.of(steps) == [cause("stop"), "docker", "docker"]
+
+
 def test_that_a_container_came_or_changed_its_health_is_nobodys_deed() -> None:
     assert step_of(step(None, "created")) is None
     assert step_of(step("running", "running")) is None

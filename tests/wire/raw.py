@@ -90,6 +90,12 @@ class Client:
             self._events = self._reader.feed(data)
         return self._events.pop(0)
 
+    async def reply(self) -> Event:
+        """The next that is no beat."""
+        while is_beat(event := await self.next()):
+            pass
+        return event
+
     async def until(self, wanted: Callable[[Event], bool]) -> list[Event]:
         """What comes up to the first that is wanted, that one included."""
         events: list[Event] = []
@@ -98,7 +104,7 @@ class Client:
                 while not events or not wanted(events[-1]):
                     events.append(await self.next())
         except TimeoutError:
-            raise AssertionError(f"it did not come within 10 s; this did: {events}") from None
+            raise AssertionError(f"it did not come within {PATIENCE_S:g} s; this did: {events}") from None
         return events
 
     async def answers_to_ping(self, nonce: str) -> list[Event]:

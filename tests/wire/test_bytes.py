@@ -59,9 +59,9 @@ async def test_a_ping_in_the_middle_of_a_fragmented_message_is_answered_at_once(
     async with websocket(edge) as client:
         first, *others = fragments(ping("in parts"), 3, 3, 20)  # one of them empty
         await client.send(first, frame(b"now", PING), frame(b"nobody asked", PONG))
-        assert await client.next() == Pong(b"now")
+        assert await client.reply() == Pong(b"now")
         await client.send(*others)
-        assert is_heartbeat(await client.next(), "in parts")
+        assert is_heartbeat(await client.reply(), "in parts")
 
 
 async def test_a_message_may_be_cut_in_the_middle_of_a_character(edge: RunningEdge) -> None:
@@ -69,35 +69,35 @@ async def test_a_message_may_be_cut_in_the_middle_of_a_character(edge: RunningEd
     message = ping(nonce)
     async with websocket(edge) as client:
         await client.send(*fragments(message, *range(1, len(message))))
-        assert is_heartbeat(await client.next(), nonce)
+        assert is_heartbeat(await client.reply(), nonce)
 
 
 @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x00\x80\x01\x7f"])
 async def test_any_mask_will_do(edge: RunningEdge, mask: bytes) -> None:
     async with websocket(edge) as client:
         await client.send(frame(ping("masked ü"), mask=mask))
-        assert is_heartbeat(await client.next(), "masked ü")
+        assert is_heartbeat(await client.reply(), "masked ü")
 
 
 @pytest.mark.parametrize("size", [125, 126, 127, 65_535, 65_536])
 async def test_a_message_of_every_length_form_is_understood(edge: RunningEdge, size: int) -> None:
     async with websocket(edge) as client:
         await client.send(frame(padded(ping("long"), size)), frame(ping("after")))
-        assert is_heartbeat(await client.next(), "long")
-        assert is_heartbeat(await client.next(), "after")
+        assert is_heartbeat(await client.reply(), "long")
+        assert is_heartbeat(await client.reply(), "after")
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", bytes(range(125))])
 async def test_a_pong_carries_what_the_ping_carried(edge: RunningEdge, payload: bytes) -> None:
     async with websocket(edge) as client:
         await client.send(frame(payload, PING))
-        assert await client.next() == Pong(payload)
+        assert await client.reply() == Pong(payload)
 
 
 async def test_pongs_that_nobody_asked_for_are_no_fault(edge: RunningEdge) -> None:
     async with websocket(edge) as client:
         await client.send(*(frame(b"?", PONG) for _ in range(300)), frame(ping("still here")))
-        assert is_heartbeat(await client.next(), "still here")
+        assert is_heartbeat(await client.reply(), "still here")
 
 
 async def test_compressed_and_plain_messages_may_be_mixed(edge: RunningEdge) -> None:
@@ -111,7 +111,7 @@ async def test_compressed_and_plain_messages_may_be_mixed(edge: RunningEdge) -> 
             *fragments(compressed, 10, rsv=RSV1),
         )
         for nonce in ("plain", "compressed", "in parts", "plain again", "compressed"):
-            assert is_heartbeat(await client.next(), nonce)
+            assert is_heartbeat(await client.reply(), nonce)
 
 
 # What costs an error message and no more
@@ -245,7 +245,7 @@ async def test_a_client_that_ends_its_side_is_let_go(edge: RunningEdge, unfinish
     async with websocket(edge) as client:
         await client.send(frame(ping("last")), unfinished)
         client.tcp.half_close()
-        assert is_heartbeat(await client.next(), "last")
+        assert is_heartbeat(await client.reply(), "last")
         assert await client.tcp.read_to_end() == b""
     await eventually(lambda: nobody_is_left(edge), what="the edge to forget the client")
 
