@@ -18,6 +18,8 @@ from typing import Self
 
 MAX_LINE_CHARS = 2_000
 MAX_WAITING_LINES = 2_000
+LEAVE_S = 0.3
+"""At most, until what is left at the end is written or given up."""
 _READ_BYTES = 1 << 16
 
 
@@ -40,12 +42,13 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the terminal a moment for what is left. A writer that is stuck in it ends with the process."""
+        """Gives the terminal a moment for what is left, LEAVE_S at most. A writer that is stuck in it ends with the
+        process."""
         try:
-            self._waiting.put(None, timeout=0.1)
+            self._waiting.put(None, timeout=LEAVE_S / 3)
         except queue.Full:
             return
-        self._writer.join(0.2)
+        self._writer.join(LEAVE_S * 2 / 3)
 
     def say(self, line: str) -> None:
         self._put(self._out, line)

@@ -18,7 +18,8 @@ import redis
 from common.settings import EdgeSettings, ExecutorSettings, UpSettings
 from common.signing import make_pair, read_signer, read_verifier
 from services.embedded import EmbeddedServer
-from services.local import edge_ports, fleetcast_parts, own_keys, taken_port
+from services.local import Limits, edge_ports, fleetcast_parts, own_keys, taken_port
+from services.output import LEAVE_S
 from tests.support import PATIENCE_S, eventually_sync
 
 DRIVER = Path(__file__).with_name("up_driver.py")
@@ -86,11 +87,9 @@ class Up:
         eventually_sync(lambda: self.children().keys() >= set(names), what=f"the parts {names}")
         return self
 
-    def signal(self, signum: int) -> float:
-        """Returns when it was sent."""
+    def signal(self, signum: int) -> None:
         self.children()
         self.process.send_signal(signum)
-        return time.monotonic()
 
     def wait(self, within_s: float = PATIENCE_S) -> int:
         return self.process.wait(within_s)
@@ -339,34 +338,39 @@ def test_it_makes_no_keys_where_the_user_brings_some(start: Any) -> None:
 
 # How it ends
 
+ENDLESS = {"stop_parts_s": 3600, "stop_server_s": 3600}
+"""Whoever waits for these to pass does not come to an end in a test."""
+
+
+def test_the_end_is_allowed_less_than_the_promised_five_seconds() -> None:
+    limits = Limits()
+    assert limits.stop_parts_s + limits.last_lines_s + limits.stop_server_s + LEAVE_S < 5
+
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_everything_in_order(start: Any, signum: int) -> None:
-    up = start().wait_until_up("valkey", "idle", "edge-1")
-    sent_at = up.signal(signum)
+    up = start(limits=ENDLESS).wait_until_up("valkey", "idle", "edge-1")
+    up.signal(signum)
     assert up.wait() == 0
-    assert time.monotonic() - sent_at < 2
     assert up.alive() == []
     assert up.complained() == ""
     assert "starting it again" not in up.said()
 
 
-def test_a_part_that_does_not_end_is_killed_within_the_promised_five_seconds(start: Any) -> None:
+def test_a_part_that_does_not_end_is_killed(start: Any) -> None:
     up = start(parts={"stubborn": STUBBORN, "edge": None}).wait_until_up("stubborn")
-    sent_at = up.signal(signal.SIGTERM)
+    up.signal(signal.SIGTERM)
     eventually_sync(lambda: "stubborn | not yet" in up.said(), what="the part's last words")
     assert up.wait() == 0
-    assert time.monotonic() - sent_at < 5
     assert up.alive() == []
 
 
 def test_a_second_signal_ends_everything_at_once(start: Any) -> None:
-    up = start(parts={"stubborn": STUBBORN, "edge": None}, limits={"stop_parts_s": 60}).wait_until_up("stubborn")
+    up = start(parts={"stubborn": STUBBORN, "edge": None}, limits=ENDLESS).wait_until_up("stubborn")
     up.signal(signal.SIGINT)
     eventually_sync(lambda: "Stopping" in up.said())
-    sent_at = up.signal(signal.SIGINT)
+    up.signal(signal.SIGINT)
     assert up.wait() == 1
-    assert time.monotonic() - sent_at < 2
     assert up.alive() == []
 
 
@@ -389,14 +393,13 @@ def test_sigkill_leaves_no_process_and_the_next_run_starts_clean(start: Any) -> 
 def test_a_terminal_that_takes_no_output_neither_stops_the_parts_nor_the_end(start: Any) -> None:
     unread, stdout = os.pipe()
     try:
-        up = start(stdout=stdout, parts={"chatty": CHATTY, "edge": None})
+        up = start(stdout=stdout, parts={"chatty": CHATTY, "edge": None}, limits=ENDLESS)
         eventually_sync(lambda: up.children().keys() >= {"chatty", "edge-1"})
         chatty = up.children()["chatty"]
         written = chatty.io_counters().write_chars
         eventually_sync(lambda: chatty.io_counters().write_chars > written + (8 << 20), what="8 MB more written")
-        sent_at = up.signal(signal.SIGTERM)
+        up.signal(signal.SIGTERM)
         assert up.wait() == 0
-        assert time.monotonic() - sent_at < 5
         assert up.alive() == []
     finally:
         os.close(unread)
