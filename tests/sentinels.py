@@ -1,10 +1,9 @@
 """Real servers that stand in for each other under real Sentinels, on loopback."""
 
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.embedded import find_server
-from tests.support import NotYet, eventually
+from tests.support import NotYet, eventually, free_ports
 
 NAME = "mymaster"
 
@@ -109,7 +108,8 @@ def url_of(*sentinel_ports: int) -> str:
 @asynccontextmanager
 async def watched(folder: Path) -> AsyncIterator[Watched]:
     """All of it, once the Sentinels know each other and the replica."""
-    ports = _free_ports(5)
+    first = free_ports(5)
+    ports = range(first, first + 5)
     async with AsyncExitStack() as stack:
 
         def start(kind: str, port: int, config: str, *arguments: str) -> Node:
@@ -148,9 +148,3 @@ async def _said(node: Node) -> Any:
         return (await node.redis.execute_command("ROLE"))[0]
     except RedisError as error:
         return error
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        taken = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]

@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import itertools
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,6 +11,26 @@ from typing import Any, Protocol
 
 PATIENCE_S = 30.0
 """How long a test waits for what must come. It is not what a thing takes: on a busy machine anything takes longer."""
+
+
+_PORTS_EACH = 1_000
+_turns = itertools.count()
+
+
+def free_ports(count: int = 1) -> int:
+    """The first of up to 8 consecutive ports that are free: below those that a system gives to connections, any of
+    which could take one before it is listened on, and for each of pytest's workers elsewhere."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for turn in itertools.islice(_turns, _PORTS_EACH):
+        first = 20_000 + worker % 10 * _PORTS_EACH + turn * 8 % _PORTS_EACH
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")
 
 
 class NotYet:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import psutil
 
 from common.setting_kinds import VERBS
 from tests.edges import Socket, connect
-from tests.support import eventually
+from tests.support import eventually, free_ports
 
 
 class RunningUp:
@@ -55,22 +54,6 @@ class RunningUp:
             await client.get("connected")
             await client.send({"type": "subscribe", "channels": list(channels)})
             yield client
-
-
-def free_ports(count: int) -> int:
-    """The first of some consecutive ports that are free now."""
-    for _ in range(50):
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-        try:
-            for further in range(port, port + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", further))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("no free ports")
 
 
 @asynccontextmanager

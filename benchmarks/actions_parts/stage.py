@@ -19,7 +19,8 @@ from common.keys import Keys
 from common.models import ActionKey, ActionRecord
 from services.embedded import EmbeddedServer
 from services.processes import describe_exit, end, spawn
-from tests.ups import RunningUp, free_ports
+from tests.support import free_ports
+from tests.ups import RunningUp
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that is measured."""

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support import eventually_sync
+from tests.support import eventually_sync, free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,13 +30,6 @@ def succeeds(*command: str) -> bool:
 
 def docker(*arguments: str, within_s: float = 60) -> str:
     return run("docker", *arguments, within_s=within_s)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Compose:
@@ -110,7 +102,7 @@ class Cluster(Compose):
     """A whole cluster behind its load balancer."""
 
     def __init__(self, image: str, *, files: Sequence[str] = ("compose.yaml",), **settings: str) -> None:
-        self.port = free_port()
+        self.port = free_ports()
         super().__init__(files, {"FLEETCAST_IMAGE": image, "FLEETCAST_PORT": str(self.port), **settings})
         self.secure = "deploy/tls.compose.yaml" in files
         self._tokens: dict[tuple[str, ...], str] = {}

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.cluster.driver import Cluster, Compose, Targets, aside, docker, free_port, run
+from tests.cluster.driver import Cluster, Compose, Targets, aside, docker, run
 from tests.cluster.viewers import gather_all, viewers
-from tests.support import eventually
+from tests.support import eventually, free_ports
 
 pytestmark = [pytest.mark.docker, pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -56,7 +56,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture(scope="module")
 def redis_port() -> int:
-    return free_port()
+    return free_ports()
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,35 @@ def test_a_kill_just_after_a_restart_is_the_kills_own(status: ActionStatus, even
     assert rules(restart.evidence(kill)) == set()
 
 
+def pauses(*events: tuple[str, int]) -> Evidence:
+    """A pause that was ended 170 ms after it began, and another one right after that; and these events of Docker's."""
+    accounts = []
+    for number, (verb, began, took) in enumerate([("pause", 0, 72), ("unpause", 88, 84), ("pause", 191, 95)]):
+        account = Account()
+        account.verb = verb
+        account.tell(request_id=f"p{number}", action=verb, started_at=BEGAN + began, at=BEGAN + began + took)
+        account.events, account.started_at = [], {"before"}
+        accounts.append(account)
+    accounts[0].events = list(events)
+    first, *further = accounts
+    return first.evidence(*further)
+
+
+DONE = [("pause", 69), ("unpause", 169), ("pause", 258)]
+
+
+def test_a_pause_that_docker_says_twice_was_done_once() -> None:
+    assert rules(pauses(*DONE)) == set()
+    assert rules(pauses(*DONE[:2], ("pause", 177), ("unpause", 180), *DONE[2:])) == set()
+
+
+def test_the_books_notice_a_pause_that_nobody_asked_for() -> None:
+    assert rules(pauses(*DONE[:2], ("pause", 177), *DONE[2:])) >= {"done twice"}
+    assert rules(pauses(*DONE, ("unpause", 3_000), ("pause", 5_000), ("unpause", 5_100))) == {
+        "Docker did what no action was running for"
+    }
+
+
 def test_the_books_notice_two_actions_at_a_time_on_one_container() -> None:
     first, second = Account(), Account()
     second.tell(request_id="r2", started_at=BEGAN + 100, at=BEGAN + 900)

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -25,7 +24,7 @@ from services.embedded import EmbeddedServer
 from services.processes import end, spawn
 from tests.edges import FakeHost, RunningEdge, Socket, closing, fake_host, running_edge
 from tests.samples import ID_A, container
-from tests.support import PATIENCE_S, eventually
+from tests.support import PATIENCE_S, eventually, free_ports
 
 
 async def test_clients_are_told_to_move_in_batches_and_when_to_come_back(valkey: EmbeddedServer) -> None:
@@ -104,8 +103,7 @@ async def test_a_stream_of_events_is_told_when_to_come_back(valkey: EmbeddedServ
 
 @asynccontextmanager
 async def edge_process(redis_url: str, **variables: str) -> AsyncIterator[tuple[Process, RunningEdge]]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports()
     argv = (sys.executable, "-m", "services.cli", "edge", "--port", str(port), "--redis", redis_url)
     process = await spawn(argv, env={**os.environ, **variables})
     edge = RunningEdge(None, port)  # type: ignore[arg-type]

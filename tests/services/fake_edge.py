@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from services.edge.page import STATIC, answer, read_page
-from tests.support import eventually, stop_listening
+from tests.support import eventually, free_ports, stop_listening
 
 PROTOCOL = "fleetcast.v1"
 
@@ -48,7 +48,7 @@ class FakeEdge:
         self.connections = 0
         self.request: Request | None = None
         self._server: Server | None = None
-        self._port = 0
+        self._port = free_ports()
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -70,7 +70,6 @@ class FakeEdge:
             ping_interval=None,
             close_timeout=5,  # a busy browser takes its time to fetch what has been answered
         )
-        self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Nobody listens there any more; every connection is cut."""

@@ -20,7 +20,7 @@ from common.signing import make_pair, read_signer, read_verifier
 from services.embedded import EmbeddedServer
 from services.local import Limits, edge_ports, fleetcast_parts, own_keys, taken_port
 from services.output import LEAVE_S
-from tests.support import PATIENCE_S, eventually_sync
+from tests.support import PATIENCE_S, eventually_sync, free_ports
 
 DRIVER = Path(__file__).with_name("up_driver.py")
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ class Up:
     """One run of the driver, its output in files."""
 
     def __init__(self, tmp_path: Path, stdout: int | None = None, **wanted: Any) -> None:
-        settings = {"state_dir": str(tmp_path / "state"), "port": free_port(), **wanted.get("settings", {})}
+        settings = {"state_dir": str(tmp_path / "state"), "port": free_ports(), **wanted.get("settings", {})}
         parts = wanted.get("parts", {"idle": IDLE, "edge": None})
         self.port = int(settings["port"])
         self.state_dir = Path(settings["state_dir"])
@@ -128,16 +128,6 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def free_port(count: int = 1) -> int:
-    """The first of `count` consecutive free ports."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port + count <= 65536 and taken_port(range(port, port + count)) is None:
-            return port
 
 
 def settings(**fields: Any) -> UpSettings:
@@ -237,7 +227,7 @@ def test_the_last_port_is_65535() -> None:
 
 
 def test_it_says_where_the_page_is_once_an_edge_is_ready(start: Any) -> None:
-    up = start(settings={"port": free_port(2), "edges": 2}).wait_until_up("valkey", "idle", "edge-1", "edge-2")
+    up = start(settings={"port": free_ports(2), "edges": 2}).wait_until_up("valkey", "idle", "edge-1", "edge-2")
     assert up.said().splitlines()[0] == f"Fleetcast is up: {up.url}  (Ctrl-C ends it)"
     assert f"other edges: http://127.0.0.1:{up.port + 1}" in up.said()
 

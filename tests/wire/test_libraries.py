@@ -16,8 +16,7 @@ import pytest
 
 from services.embedded import EmbeddedServer
 from tests.edges import RunningEdge, running_edge
-from tests.support import PATIENCE_S, eventually
-from tests.ups import free_ports
+from tests.support import PATIENCE_S, eventually, free_ports
 from tests.wire.fleet import Fleet, body, channels
 from tests.wire.libraries import LIBRARIES, ClosedError, Closing, Dial, LibraryClient, dial_websockets
 from tests.wire.raw import websocket
@@ -253,7 +252,7 @@ async def test_an_edge_that_goes_closes_with_1012_and_says_when_to_come_back(
 @asynccontextmanager
 async def edge_process(redis_url: str, log: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """An edge as `fleetcast edge` runs it."""
-    port = free_ports(1)
+    port = free_ports()
     settings = {"FLEETCAST_REDIS_URL": redis_url, "FLEETCAST_PORT": str(port), "FLEETCAST_DRAIN_SEC": "0"}
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
