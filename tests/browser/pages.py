@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, async_playwright, expect
+from playwright.async_api import Browser, Error, Locator, Request, async_playwright, expect
 
 from benchmarks.dashboard_parts.chromium import CHROMIUM, FLAGS
 from tests.services.fake_edge import FakeEdge, containers, hosts, metrics, now_ms
@@ -41,10 +41,41 @@ async def opened(browser: Browser, url: str, **options: Any) -> AsyncIterator[Pa
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(f"uncaught: {error}"))
     page.on("console", lambda said: page.faults.append(said.text) if _is_fault(said) else None)
-    await page.goto(url)
+    await visit(page, url)
     yield page
     await context.close()
     assert page.faults == []
+
+
+async def visit(page: Page, url: str) -> None:
+    """Goes there, once more where it was cut off: Chromium gives up what is under way when a network interface comes or
+    goes, and tests start containers."""
+    cut_off: list[str] = []
+
+    def note(request: Request) -> None:
+        if _is_cut(request.failure):
+            cut_off.append(request.url)
+
+    page.on("requestfailed", note)
+    try:
+        for _ in range(5):
+            cut_off.clear()
+            try:
+                await page.goto(url)
+            except Error as error:
+                if not _is_cut(str(error)):
+                    raise
+            else:
+                if not cut_off:
+                    return
+            page.faults.clear()
+    finally:
+        page.remove_listener("requestfailed", note)
+    raise AssertionError(f"cut off again and again: {cut_off}")
+
+
+def _is_cut(failure: str | None) -> bool:
+    return "net::ERR_NETWORK_CHANGED" in (failure or "")
 
 
 def _is_fault(said: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, expect
 
-from tests.browser.pages import Page, button, connection, fact, go, stale, tile
+from tests.browser.pages import Page, button, connection, fact, go, stale, tile, visit
 from tests.services.fake_edge import FakeEdge, host_status, hosts, link, metrics
 from tests.support import eventually
 
@@ -119,7 +119,7 @@ async def test_a_connection_that_went_silent_is_found_by_its_heartbeats(page: Pa
 
 async def test_a_view_whose_files_did_not_come_is_loaded_anew_with_the_page(page: Page, edge: FakeEdge) -> None:
     await page.route("**/assets/HostView-*", lambda route: route.abort("connectionreset"), times=1)
-    await page.goto(f"{edge.page}hosts/web-1")
+    await visit(page, f"{edge.page}hosts/web-1")
     await expect(page.get_by_role("region", name="CPU now")).to_contain_text("12.0 %")
 
 
@@ -129,7 +129,7 @@ async def test_a_view_whose_files_never_come_says_so_instead_of_loading_the_page
     loads = []
     page.on("framenavigated", lambda frame: loads.append(frame.url))
     await page.route("**/assets/HostView-*", lambda route: route.abort("connectionreset"))
-    await page.goto(f"{edge.page}hosts/web-1")
+    await visit(page, f"{edge.page}hosts/web-1")
     await expect(page.get_by_role("heading", name="Something on this page has failed")).to_be_visible()
     assert len(loads) == 2
     page.faults.clear()  # which React has put into the console, as it should

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.pages import Page, button, dialog, has, opened, row, tile
+from tests.browser.pages import Page, button, dialog, has, opened, row, tile, visit
 from tests.services.fake_edge import (
     FakeEdge,
     ack,
@@ -33,7 +33,7 @@ TELEPHONE = {"viewport": {"width": 375, "height": 800}, "has_touch": True, "is_m
 
 
 async def at(page: Page, edge: FakeEdge, view: str, heading: str) -> None:
-    await page.goto(f"{edge.page}{view}")
+    await visit(page, f"{edge.page}{view}")
     await expect(page.get_by_role("heading", level=1, name=heading)).to_be_visible()
 
 

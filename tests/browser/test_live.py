@@ -12,6 +12,7 @@ from playwright.async_api import async_playwright, expect
 
 from benchmarks.dashboard_parts.chromium import CHROMIUM, FLAGS
 from common.tokens import make_token
+from tests.browser.pages import visit
 from tests.conftest import Containers, docker
 from tests.support import eventually
 from tests.ups import RunningUp, running_up
@@ -47,14 +48,14 @@ async def page(chromium: Any, up: RunningUp) -> AsyncIterator[Any]:
 
 async def _page(chromium: Any, up: RunningUp, **options: Any) -> AsyncIterator[Any]:
     context = await chromium.new_context(base_url=f"http://127.0.0.1:{up.ports[0]}", **options)
-    page = await context.new_page()
+    page: Any = await context.new_page()
     page.set_default_timeout(SOON_MS)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None)
     yield page
     await context.close()
-    assert faults == []
+    assert page.faults == []
 
 
 def value(page: Any, term: str) -> Any:
@@ -69,7 +70,7 @@ def row(page: Any, name: str) -> Any:
 
 async def find(page: Any, name: str) -> Any:
     """The row of a container, among however many this machine has."""
-    await page.goto(f"/containers?q={name}")
+    await visit(page, f"/containers?q={name}")
     found = row(page, name)
     await expect(found).to_be_visible(timeout=SOON_MS)
     return found
@@ -94,14 +95,14 @@ async def moves(locator: Any) -> None:
 
 async def test_a_hosts_cpu_moves(page: Any, containers: Containers) -> None:
     await containers.run("sh", "-c", "while :; do i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1; done")
-    await page.goto("/")
+    await visit(page, "/")
     await is_live(page)
     await expect(value(page, "CPU")).to_have_text(re.compile(r"\d\s*%"), timeout=SOON_MS)
     await moves(value(page, "CPU"))
 
 
 async def test_a_container_that_somebody_starts_appears_and_goes(page: Any, containers: Containers) -> None:
-    await page.goto("/containers")
+    await visit(page, "/containers")
     await is_live(page)
     name = await containers.run()
     await page.get_by_role("searchbox").fill(name)
@@ -127,7 +128,7 @@ async def test_a_restart_shows_its_stages_and_the_new_uptime(page: Any, containe
     first_done = next(at for at, text in enumerate(stages) if "restarted" in text)
     assert any("restarting" in text for text in stages[:first_done]), stages
     await eventually(lambda: _uptime_s(found, 0, 3), what="the new uptime")
-    await page.goto("/timeline")
+    await visit(page, "/timeline")
     told = page.get_by_role("main")
     await expect(told).to_contain_text(name, timeout=SOON_MS)
     await expect(told).to_contain_text(re.compile("local"), timeout=SOON_MS)
@@ -156,7 +157,7 @@ async def _uptime_s(found: Any, least: int, most: int) -> bool:
 
 
 async def test_it_says_that_its_edge_died_and_shows_what_is_so_again_after(page: Any, up: RunningUp) -> None:
-    await page.goto("/")
+    await visit(page, "/")
     await is_live(page)
     edge = up.find("services.cli", "edge")
     assert edge is not None
@@ -168,7 +169,7 @@ async def test_it_says_that_its_edge_died_and_shows_what_is_so_again_after(page:
 
 
 async def test_a_collector_that_stands_still_is_named_and_its_values_are_marked(page: Any, up: RunningUp) -> None:
-    await page.goto("/")
+    await visit(page, "/")
     await is_live(page)
     tile = page.get_by_role("list", name="Hosts").get_by_role("listitem")
     await expect(tile.locator("[data-stale=true]")).to_have_count(0)
@@ -214,10 +215,10 @@ async def test_it_works_on_a_telephone(chromium: Any, up: RunningUp, containers:
     name = await containers.run(options=("--stop-timeout", "1"))
     async for page in _page(chromium, up, viewport={"width": 375, "height": 812}, has_touch=True, is_mobile=True):
         for path in PAGES:
-            await page.goto(path)
+            await visit(page, path)
             await is_live(page)
             assert await page.evaluate("document.documentElement.scrollWidth") == 375, path
-        await page.goto(f"/containers?q={name}")
+        await visit(page, f"/containers?q={name}")
         await page.get_by_role("button", name=f"Actions on {name}").tap()
         await page.get_by_role("menuitem", name=re.compile("^Restart")).tap()
         dialog = page.get_by_role("alertdialog").or_(page.get_by_role("dialog"))
@@ -230,7 +231,7 @@ async def test_axe_finds_nothing_serious(chromium: Any, up: RunningUp, scheme: s
     # What the page may run, its policy says; this script is the test's.
     async for page in _page(chromium, up, color_scheme=scheme, bypass_csp=True):
         for path in PAGES:
-            await page.goto(path)
+            await visit(page, path)
             await is_live(page)
             await page.add_script_tag(path=AXE)
             found = await page.evaluate("axe.run()")
@@ -249,7 +250,7 @@ async def test_a_viewer_has_no_button_that_works(
     state = tmp_path_factory.mktemp("viewer") / "up"
     async with running_up(state, environment={"FLEETCAST_JWT_SECRET": SECRET}) as up:
         async for page in _page(chromium, up):
-            await page.goto(f"/containers?q={name}")
+            await visit(page, f"/containers?q={name}")
             await page.get_by_role("textbox").fill(make_token(SECRET.encode(), "eve", "viewer", 600))
             await page.get_by_role("button", name="Sign in").click()
             found = row(page, name)

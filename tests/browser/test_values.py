@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.pages import Page, button, connection, dialog, fact, go, has, row, stale, tile
+from tests.browser.pages import Page, button, connection, dialog, fact, go, has, row, stale, tile, visit
 from tests.services.fake_edge import (
     FakeEdge,
     ack,
@@ -51,7 +51,7 @@ async def test_a_sample_is_late_only_after_three_intervals_of_its_host(page: Pag
         *(metrics(host) | {"sampledAt": of_two_minutes_ago} for host in ("quick", "slow")),
         *(containers(host=host) for host in ("quick", "slow")),
     )
-    await page.goto(edge.page)
+    await visit(page, edge.page)
     await expect(tile(page, "quick")).to_contain_text(re.compile(r"no new sample\s*2\smin ago"))
     await expect(fact(tile(page, "slow"), "CPU")).to_contain_text("12 %")
     await expect(stale(tile(page, "slow"))).to_have_count(0)
@@ -80,7 +80,7 @@ async def test_a_hosts_own_page_shows_each_part_of_it(page: Page, edge: FakeEdge
         processes([process(7, "nginx", 61.5, 300 << 20, nginx["id"])], []),
         events=(event("cron", exitCode=1),),
     )
-    await page.goto(f"{edge.page}hosts/web-1")
+    await visit(page, f"{edge.page}hosts/web-1")
     await expect(page.get_by_role("heading", level=1, name="web-1")).to_be_visible()
     for card, words in (
         *(("CPU now", "12.0 %"), ("Memory now", "3.0 GiB of 8.0 GiB"), ("Disks", "42.0 GiB of 100 GiB")),
@@ -194,7 +194,7 @@ async def test_containers_that_are_not_known_any_more_are_greyed_with_the_reason
 
 
 async def test_a_hosts_own_page_says_since_when_its_values_are_old(page: Page, edge: FakeEdge) -> None:
-    await page.goto(f"{edge.page}hosts/web-1")
+    await visit(page, f"{edge.page}hosts/web-1")
     now = page.get_by_role("region", name="CPU now")
     await expect(stale(now)).to_have_count(0)
     await expect(now).to_contain_text("12.0 %")
@@ -246,7 +246,7 @@ async def test_messages_that_make_no_sense_harm_nothing(page: Page, edge: FakeEd
     ("view", "watched"), [("", "[aria-label=Hosts] li"), ("hosts/web-1", "[aria-label='CPU now']")]
 )
 async def test_it_renders_at_most_four_times_a_second(page: Page, edge: FakeEdge, view: str, watched: str) -> None:
-    await page.goto(f"{edge.page}{view}")
+    await visit(page, f"{edge.page}{view}")
     await expect(page.locator(watched)).to_contain_text("12")
     await page.evaluate(
         """(watched) => {
@@ -292,7 +292,7 @@ async def test_markup_in_names_stays_text_on_every_page(page: Page, edge: FakeEd
         ("timeline", [page.get_by_role("list", name="Newest first")]),
         ("containers", [row(page, EVIL)]),
     ):
-        await page.goto(f"{edge.page}{view}")
+        await visit(page, f"{edge.page}{view}")
         for place in places:
             await place.scroll_into_view_if_needed()
             await expect(place).to_contain_text(EVIL)
